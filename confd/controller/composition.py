@@ -24,7 +24,7 @@ from confd.controller.api.certificates import CertificatesApi
 from confd.controller.api.cluster import ClusterApi
 from confd.controller.api.configs import ConfigsApi
 from confd.controller.api.convergence import ConvergenceApi
-from confd.controller.api.dashboard import dashboard
+from confd.controller.api.dashboard import pages
 from confd.controller.api.events import EventsApi
 from confd.controller.api.freezes import FreezesApi
 from confd.controller.api.history import HistoryApi
@@ -37,6 +37,7 @@ from confd.controller.api.reports import ReportsApi
 from confd.controller.api.rollout_schemas import whole_rollout
 from confd.controller.api.rollout_starts import RolloutStarts
 from confd.controller.api.rollouts import RolloutsApi
+from confd.controller.api.sessions import SessionsApi
 from confd.controller.api.stream import StreamApi
 from confd.controller.api.tokens import TokensApi
 from confd.controller.audit_log import AuditLog
@@ -201,7 +202,7 @@ def compose(
     registry.changes.add(driver.agent_changed)
     driver.considerations.add(event_feed.rollout_changed)
     registry.changes.add(rollouts.agent_changed)
-    rollout_starts = RolloutStarts(rollouts, convergence)
+    rollout_starts, places = RolloutStarts(rollouts, convergence), Places(registry, store)
     metrics = controller_metrics(
         store,
         snapshot,
@@ -247,19 +248,20 @@ def compose(
         FreezesApi(freezes, feed),
         PoliciesApi(policies, snapshot, rollouts, feed),
         backup,
-        StreamApi(config_stream, registry, rollouts),
+        StreamApi(config_stream, registry, rollouts, reactor, now),
         Health(snapshot),
         readiness,
         ReadReadiness({"configurations": snapshot, "feed": feed, "streams": config_stream}),
-        EventsApi(event_feed, reader),
+        EventsApi(event_feed, reader, reactor, now),
         MetricsEndpoint(metrics, reactor),
-        dashboard(reactor),
+        *pages(reactor),
     ]
     for part in (webhooks.deliveries, rollout_metrics, readiness, lag, feed, api_tokens, policies, backup):
         part.expose(metrics)
-    auth, dispatcher = make_dispatcher(
-        reactor, settings, metrics, registry, audit_log, Places(registry, store), api_tokens, throttle, herd, feed
+    auth, sessions, dispatcher = make_dispatcher(
+        reactor, settings, metrics, registry, audit_log, places, api_tokens, throttle, herd, feed, identity, now
     )
+    apis.append(SessionsApi(sessions))
     site = _site(reactor, settings, dispatcher, apis, metrics, response_cache)
     api_tokens.ended.add(lambda who: site.cut({who}))
     listener = Listener(

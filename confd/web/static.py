@@ -69,6 +69,7 @@ class Assets:
     @ivar paths: the names of files in C{package}, by the paths of their endpoints.
     @ivar needs: the permission that reads the files, in any namespace.
     @ivar policy: the Content-Security-Policy of the files.
+    @ivar sign_in: see L{Endpoint}.
     """
 
     _clock: IReactorTime
@@ -76,6 +77,7 @@ class Assets:
     _paths: Mapping[str, str]
     _needs: Permission | Open
     _policy: str = POLICY
+    _sign_in: str | None = None
     _assets: Mapping[str, Asset] = field(init=False)
 
     @_assets.default
@@ -95,8 +97,9 @@ class Assets:
             return self._answer(call, asset)
 
         docs = Docs({200: asset.content_type, 304: None}, takes=(IF_NONE_MATCH,), gives=(ETAG,), tag="pages")
+        summary, sign_in = "A file of the web pages.", self._sign_in
         declared = Endpoint(
-            "GET", path, self._needs, "A file of the web pages.", query=AnyQuery, scope=Scope.ANY, docs=docs
+            "GET", path, self._needs, summary, query=AnyQuery, scope=Scope.ANY, docs=docs, sign_in=sign_in
         )
         return declared, serve
 

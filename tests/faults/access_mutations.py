@@ -11,6 +11,7 @@ _LIFE, _CALLERS = "tests.controller.access.test_tokens.LifeTests", "tests.contro
 _ELSEWHERE = "tests.controller.access.test_several_controllers.ElsewhereTests"
 _POLICIES = "tests.controller.store.sqlite.test_store.SqlitePolicyStoreTests"
 _WRITES = "tests.controller.access.test_write_paths.WritePathTests"
+_COOKIES, _SESSIONS = "web/auth/sessions.py", "tests.controller.access.test_sessions"
 _STORE = "tests.controller.store.sqlite.test_store.SqliteFreezeStoreTests"
 
 ACCESS_MUTANTS = (
@@ -76,8 +77,32 @@ ACCESS_MUTANTS = (
         ("tests.controller.access.test_agents.OwnTokenTests",),
     ),
     Mutant(
+        "a session never ends",
+        (Edit(_COOKIES, "if self._now() >= ends:", "if False:"),),
+        (f"{_SESSIONS}.EndTests.test_session_ends_after_its_time",),
+    ),
+    Mutant(
+        "a session outlives its password",
+        (
+            Edit(
+                _COOKIES, 'hmac.digest(hashlib.sha256(b"confd-session-v1\\n" + key).digest(), digest, "sha256")', "key"
+            ),
+        ),
+        (f"{_SESSIONS}.EndTests.test_new_password_ends_the_sessions_of_its_identity",),
+    ),
+    Mutant(
+        "a page that hides its origin changes things with the cookie of a session",
+        (Edit(_COOKIES, "            _check_page(request)\n", "            pass\n"),),
+        (f"{_SESSIONS}.CookieTests.test_change_needs_a_page_of_this_site",),
+    ),
+    Mutant(
+        "a session ends, and its streams go on",
+        (Edit("web/api/streaming.py", "clock.callLater(max(0.0, seconds),", "clock.callLater(86400.0,"),),
+        (f"{_SESSIONS}.EndTests.test_stream_ends_with_its_session",),
+    ),
+    Mutant(
         "the secret of another token is accepted",
-        (Edit(_TOKENS, "if hmac.compare_digest(digest, token.digest):", "if digest != token.previous_digest:"),),
+        (Edit(_TOKENS, "if proves(token.digest):", "if token.digest != token.previous_digest:"),),
         (f"{_MATRIX}.test_invalid_token_gets_401_everywhere",),
     ),
     Mutant(
@@ -106,8 +131,8 @@ ACCESS_MUTANTS = (
         (
             Edit(
                 _TOKENS,
-                "if self.feed is None or self._live is None or self._find(secret) is not None:",
-                "if secret:",
+                "if self.feed is None or self._live is None or token_id in self._live:",
+                "if token_id:",
             ),
         ),
         (f"{_ELSEWHERE}.test_token_of_another_controller_is_looked_up_before_it_is_refused",),

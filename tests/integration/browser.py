@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import signal
@@ -159,11 +160,11 @@ def visit(
     @param seconds: See L{Browser.deadline}.
     @param options: Options of the browser's context.
     """
-    credentials = {"username": ADMIN[0], "password": ADMIN[1]}
+    credentials = {"Authorization": "Basic " + base64.b64encode(":".join(ADMIN).encode()).decode()}
     size = {"width": width, "height": height}
     with (
         chromium.deadline(seconds),
-        chromium.context(**{"http_credentials": credentials, "viewport": size} | options) as context,
+        chromium.context(**{"extra_http_headers": credentials, "viewport": size} | options) as context,
     ):
         visiting = Visit(context.new_page(), origin)
         visiting.watch()

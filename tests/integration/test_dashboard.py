@@ -433,11 +433,82 @@ class AppearanceTests(DashboardTestCase):
     def test_sign_in(self) -> None:
         """Without credentials, with wrong ones, or with those of an agent, the page shows nothing."""
         for auth, status in ((None, 401), (("admin", "wrong"), 401), (AGENT, 403), (ADMIN, 200)):
-            for path in ("/", "/dashboard/app.js", "/dashboard/style.css"):
+            for path in ("/", "/dashboard/app.js", "/dashboard/editor.js"):
                 self.assertEqual(request("GET", f"{self.fleet.url}{path}", auth=auth).status, status)
         policy = self.ask("GET", "/").headers["content-security-policy"]
         self.assertIn("default-src 'self'", policy)
         self.assertNotIn("unsafe", policy)
+
+    def test_sign_in_page(self) -> None:
+        """A person without a session signs in, keeps the view that the address names, sees the name, and signs out."""
+        with visit(self.browser, self.fleet.url, extra_http_headers={}) as visiting:
+            page = visiting.go("fleet", self.namespace)
+            page.get_by_label("User name").fill(ADMIN[0])
+            page.get_by_label("Password").fill("wrong")
+            page.keyboard.press("Enter")
+            self.shown(page.get_by_role("alert").get_by_text("The user name or the password is wrong."))
+            self.assertTrue(page.evaluate("document.activeElement.name") == "password")
+            page.keyboard.type(ADMIN[1])
+            page.keyboard.press("Enter")
+            self.shown(page.get_by_text("Live", exact=True))
+            self.assertTrue(page.url.endswith(f"/#fleet/{self.namespace}"))
+            page.locator("summary").get_by_text(ADMIN[0]).click()
+            self.shown(page.get_by_text("admin in every namespace"))
+            self.shown(page.get_by_text("Signed in until"))
+            [cookie] = page.context.cookies()
+            self.assertEqual(
+                (cookie["name"], cookie["httpOnly"], cookie["sameSite"]), ("confd_session", True, "Strict")
+            )
+            page.get_by_role("button", name="Sign out").click()
+            page.wait_for_url("**/signin")
+            self.assertEqual(page.context.cookies(), [])
+            self.assertEqual(visiting.complaints, [])
+
+    def test_session_that_ends(self) -> None:
+        """The page says that the session is over, keeps the text, and leads to the page on which people sign in."""
+        with visit(self.browser, self.fleet.url, extra_http_headers={}) as visiting:
+            page = self.signed_in(visiting, {"username": ADMIN[0], "password": ADMIN[1]})
+            self.edit(page, '{"url": "http://kept"}')
+            page.context.clear_cookies()
+            page.evaluate("dispatchEvent(new Event('pagehide'))")
+            page.reload()
+            page.wait_for_url("**/signin#**")
+            page.goto(f"{self.fleet.url}/signin#configuration/{self.namespace}")
+            self.signed_in(visiting, {"username": ADMIN[0], "password": ADMIN[1]})
+            eventually(lambda: "http://kept" in page.get_by_label("The document, as JSON").input_value())
+
+    def test_reader(self) -> None:
+        """A person sees only what the grants of the token allow, and begins in a namespace of the grants."""
+        grants = [{"role": "viewer", "namespaces": [self.namespace]}]
+        made = self.ask("POST", "/api/v1/tokens", {"name": "reader", "grants": grants}).json()
+        with visit(self.browser, self.fleet.url, extra_http_headers={}) as visiting:
+            page = visiting.page
+            page.goto(f"{self.fleet.url}/")
+            page.get_by_text("Sign in with a token", exact=True).click()
+            page.get_by_label("Token").fill(made["token"])
+            page.get_by_role("button", name="Sign in with the token").click()
+            self.shown(page.get_by_text("Live", exact=True))
+            self.assertTrue(page.url.endswith(f"#overview/{self.namespace}"))
+            page.get_by_role("link", name="Configuration").click()
+            self.shown(page.get_by_text("You may read this configuration"))
+            self.assertFalse(page.get_by_role("button", name="Review and publish").is_visible())
+            self.assertFalse(page.get_by_label("The document, as JSON").is_editable())
+            page.locator("summary").get_by_text("reader").click()
+            self.shown(page.get_by_text(f"viewer in {self.namespace}"))
+            self.assertEqual(self.ask("DELETE", f"/api/v1/tokens/{made['id']}").status, 200)
+            self.shown(page.locator("#notice").get_by_role("link", name="Sign in again"))
+
+    def signed_in(self, visiting: Any, credentials: Any) -> Any:
+        """Return the page of the configuration after a sign-in without the form."""
+        body = json.dumps(credentials)
+        page = visiting.page
+        page.goto(f"{self.fleet.url}/signin")
+        page.evaluate(
+            """(body) => fetch("signin", {method: "POST", headers: {"Content-Type": "application/json"}, body})""", body
+        )
+        visiting.go("configuration", self.namespace)
+        self.shown(page.get_by_text("Live", exact=True))
+        return page
 
     def test_narrow(self) -> None:
         """On 360 pixels nothing overflows, in either theme."""

@@ -8,6 +8,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from attrs import define
 from twisted.application.service import Service
@@ -16,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from confd.access.tokens import SECRET, Token, unknown_token
+from confd.access.tokens import Token, unknown_token
 from confd.audit import Attempt
 from confd.changes import TOKEN, Change, Committed, Contents
 from confd.controller.access.grants import decode_grants, encode_grants
@@ -28,7 +29,7 @@ from confd.runtime.metrics import Metrics
 from confd.runtime.signal import Signal
 from confd.runtime.timing import Periodic
 from confd.runtime.write_behind import WriteBehind
-from confd.web.auth.api_tokens import IApiTokens
+from confd.web.auth.api_tokens import IApiTokens, token_id_of
 from confd.web.auth.principals import Grant, Principal
 from confd.web.auth.throttle import HERE, Throttle
 
@@ -75,13 +76,17 @@ class _LiveToken:
             ends.append(self.token.previous_until)
         return min((each for each in ends if each is not None), default=None)
 
-    def accepts(self, digest: bytes, now: datetime) -> bool:
-        """Return whether a digest is that of the secret, or of the secret before while that is valid."""
+    def accepts(self, proves: Callable[[bytes], bool], now: datetime) -> bool:
+        """
+        Return whether a caller proves the secret, or the secret before while that is valid.
+
+        @param proves: whether the caller has the secret with a digest.
+        """
         token = self.token
-        if hmac.compare_digest(digest, token.digest):
-            return True
         previous, until = token.previous_digest, token.previous_until
-        return previous is not None and until is not None and now < until and hmac.compare_digest(digest, previous)
+        if proves(token.digest):
+            return True
+        return previous is not None and until is not None and now < until and proves(previous)
 
     def ends_between(self, before: datetime, now: datetime) -> bool:
         """Return whether the token, or the secret before, became invalid in a span of time."""
@@ -160,18 +165,16 @@ class ApiTokens(Service):
         if before is not None and not (token.revoked_at is None and token.previous_digest == before.token.digest):
             self.ended.notify(before.who)
 
-    def prepare(self, secret: bytes) -> Deferred[None] | None:
+    def prepare(self, token_id: str) -> Deferred[None] | None:
         # All secrets share the look, which the feed limits, so that unknown secrets cannot flood the store.
-        if self.feed is None or self._live is None or self._find(secret) is not None:
+        if self.feed is None or self._live is None or token_id in self._live:
             return None
         refreshed: Deferred[None] = self.feed.refresh()
         return None if refreshed.called and not isinstance(refreshed.result, Failure) else refreshed
 
     def identify(self, secret: bytes, source: str) -> Principal:
-        if self.feed is not None:
-            self.feed.check_fresh()
-        live, now = self._find(secret), self._now()
-        if live is None or not live.accepts(_digest(secret), now):
+        live, now = self._find_fresh(token_id_of(secret)), self._now()
+        if live is None or not live.accepts(partial(hmac.compare_digest, _digest(secret)), now):
             self._results["wrong"] += 1
             self._throttle.fail(source)
             raise Unauthenticated("wrong_credentials", "The token is wrong or revoked; ask an admin for another one.")
@@ -183,9 +186,18 @@ class ApiTokens(Service):
         live.use(source)
         return live.principal
 
+    def resume(self, token_id: str, proves: Callable[[bytes], bool], source: str) -> Principal | None:
+        live, now = self._find_fresh(token_id), self._now()
+        if live is None or not live.accepts(proves, now):
+            return None
+        if live.token.expires_at is not None and now >= live.token.expires_at:
+            return None
+        live.use(source)
+        return live.principal
+
     def recognizes(self, secret: bytes) -> Callable[[str], bool]:
-        digest, live, all_live = _digest(secret), self._find(secret), self._live
-        if live is None or all_live is None or not live.accepts(digest, self._now()):
+        digest, live, all_live = _digest(secret), self._find(token_id_of(secret)), self._live
+        if live is None or all_live is None or not live.accepts(partial(hmac.compare_digest, digest), self._now()):
             return lambda source: False
         token_id, until = live.token.id, live.valid_until(digest)
 
@@ -248,11 +260,20 @@ class ApiTokens(Service):
         revoked: Deferred[Committed[Token]] = self._store.revoke_token(token_id, self._now(), attempt)
         return revoked
 
-    def _find(self, secret: bytes) -> _LiveToken | None:
+    def _find_fresh(self, token_id: str) -> _LiveToken | None:
+        """
+        Return a token, where memory follows the store.
+
+        @raise Unavailable: C{controller_stale}.
+        """
+        if self.feed is not None:
+            self.feed.check_fresh()
+        return self._find(token_id)
+
+    def _find(self, token_id: str) -> _LiveToken | None:
         if self._live is None:
             raise Unavailable("starting", "The controller is starting; the tokens are not loaded yet.")
-        match = SECRET.fullmatch(secret)
-        return None if match is None else self._live.get(match[1].decode())
+        return self._live.get(token_id)
 
     def _round(self) -> None:
         """Note the uses of tokens, and announce the tokens that ended."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from twisted.application.service import IService
 
@@ -10,6 +11,7 @@ from confd.controller.access.api_tokens import ApiTokens
 from confd.controller.agents.registry import Registry
 from confd.controller.audit_log import AuditLog
 from confd.controller.configs.herd import HerdBudget
+from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.feed import Feed
 from confd.runtime.daemon import in_threads_of, reload_secrets
 from confd.runtime.metrics import Metrics
@@ -20,6 +22,7 @@ from confd.web.api.dispatch import Dispatcher
 from confd.web.api.places import IPlaces
 from confd.web.auth.basic import BasicAuth, Credential
 from confd.web.auth.principals import Role
+from confd.web.auth.sessions import SessionAuth
 from confd.web.auth.throttle import Allowance, Throttle
 from confd.web.server.site import BoundedSite
 
@@ -35,8 +38,10 @@ def make_dispatcher(
     throttle: Throttle,
     herd: HerdBudget,
     feed: Feed,
-) -> tuple[BasicAuth, Dispatcher]:
-    """Return the guard, and the dispatcher that asks it."""
+    identity: ClusterIdentity,
+    now: Callable[[], datetime],
+) -> tuple[BasicAuth, SessionAuth, Dispatcher]:
+    """Return the guard of passwords and tokens, the guard of sessions around it, and the dispatcher that asks both."""
     throttle.expose(metrics)
 
     def holder(digest: bytes) -> tuple[str, str] | None:
@@ -44,14 +49,16 @@ def make_dispatcher(
         return registry.agent_tokens.holder(digest)
 
     guard = BasicAuth(_shared(settings), throttle, holder, api_tokens)
-    return guard, Dispatcher(
-        guard,
+    sessions = SessionAuth(guard, api_tokens, identity.session_keys, now)
+    dispatcher = Dispatcher(
+        sessions,
         Offload(in_threads_of(reactor)),
         audit_log,
         Allowance(reactor, settings.changes_per_minute),
         places,
         herd.defer,
     )
+    return guard, sessions, dispatcher
 
 
 def _shared(settings: ControllerSettings) -> list[Credential]:

@@ -7,14 +7,21 @@ from pathlib import PurePosixPath
 
 from twisted.internet.interfaces import IReactorTime
 
+from confd.web.api.endpoint import ANYONE
 from confd.web.auth.principals import Permission
 from confd.web.static import TYPES, Assets
 
 _PACKAGE = "confd.controller.dashboard"
 
+#: The files of the page on which people sign in.
+_PUBLIC = {"/signin": "signin.html"} | {
+    f"/dashboard/{name}": name for name in ("favicon.svg", "signin.js", "style.css")
+}
 
-def dashboard(clock: IReactorTime) -> Assets:
-    """Serve the page at C{/}, and its files below C{/dashboard/}, all for admins."""
+
+def pages(clock: IReactorTime) -> tuple[Assets, Assets]:
+    """Return the dashboard at C{/}, for readers of a configuration, and the page C{/signin}, for anyone."""
     names = sorted(each.name for each in files(_PACKAGE).iterdir() if PurePosixPath(each.name).suffix in TYPES)
-    paths = {"/": "index.html"} | {f"/dashboard/{name}": name for name in names if name != "index.html"}
-    return Assets(clock, _PACKAGE, paths, Permission.CONFIG_READ)
+    others = {f"/dashboard/{name}": name for name in names if name not in ("index.html", *_PUBLIC.values())}
+    private = Assets(clock, _PACKAGE, {"/": "index.html"} | others, Permission.CONFIG_READ, sign_in="signin")
+    return private, Assets(clock, _PACKAGE, _PUBLIC, ANYONE)

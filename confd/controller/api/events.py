@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
 from attrs import define
+from twisted.internet.interfaces import IReactorTime
 
 from confd.codec import sse
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.streams.event_feed import EventFeed
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
-from confd.web.api.streaming import StreamingAnswer
+from confd.web.api.streaming import StreamingAnswer, abort_in
 from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import Docs
 
@@ -19,6 +23,8 @@ class EventsApi:
 
     _events: EventFeed
     _reader: ConfigReader
+    _clock: IReactorTime
+    _now: Callable[[], datetime]
 
     @endpoint(
         "GET",
@@ -35,4 +41,7 @@ class EventsApi:
         if call.request.method == b"HEAD":
             # Its answer has no body, so there is nothing that could keep it open.
             watcher.end()
+        elif call.principal.expires_at is not None:
+            left = (call.principal.expires_at - self._now()).total_seconds()
+            abort_in(self._clock, left, call.request, watcher)
         return StreamingAnswer(watcher.done)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
 from attrs import define
+from twisted.internet.interfaces import IReactorTime
 
 from confd.codec import sse
 from confd.controller.agents.registry import Registry
 from confd.controller.rollouts.service import Rollouts
 from confd.controller.streams.config_stream import ConfigStream
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
-from confd.web.api.streaming import StreamingAnswer
+from confd.web.api.streaming import StreamingAnswer, abort_in
 from confd.web.auth.principals import POLL
 from confd.web.openapi.docs import AGENT_ID, LAST_EVENT_ID, Docs
 
@@ -23,6 +27,8 @@ class StreamApi:
     _config_stream: ConfigStream
     _registry: Registry
     _rollouts: Rollouts
+    _clock: IReactorTime
+    _now: Callable[[], datetime]
 
     @endpoint(
         "GET",
@@ -43,4 +49,7 @@ class StreamApi:
         if call.request.method == b"HEAD":
             # Its answer has no body, so there is nothing that could keep it open.
             reader.end()
+        elif call.principal.expires_at is not None:
+            left = (call.principal.expires_at - self._now()).total_seconds()
+            abort_in(self._clock, left, call.request, reader)
         return StreamingAnswer(reader.done)

@@ -38,3 +38,7 @@ class ClusterIdentity:
     def keys(self) -> tuple[SigningKey, ...]:
         """Return the valid signing keys, the current one first; fails as L{current} does."""
         return self.current().keys
+
+    def session_keys(self) -> list[bytes]:
+        """Return the secret that signs sessions, and the ones before that are valid; fails as L{current} does."""
+        return [each.private_bytes() for each in self.current().keys]

@@ -1,5 +1,6 @@
 /** Build the dashboard and connect its parts: one view of one namespace at a time, live. */
 
+import { Account } from "./account.js";
 import { Api } from "./api.js";
 import { Audit } from "./audit.js";
 import { Connection } from "./connection.js";
@@ -39,6 +40,7 @@ class App {
       (kind, data) => this.receive(kind, data),
       (state, trouble) => this.connected(state, trouble),
     );
+    this.account = new Account(byId("account"), (held) => this.editor.permit(held.has("config.publish")));
     this.connection = new Connection(byId("connection"), byId("notice"), byId("main"));
     this.choice = byId("namespaces");
     this.choice.addEventListener("change", () => (location.hash = `${this.view}/${this.choice.value}`));
@@ -48,7 +50,9 @@ class App {
     setInterval(tick, TICK_MS);
     setInterval(() => this.choose(), NAMESPACES_MS);
     this.choice.addEventListener("focus", () => this.choose());
+    this.named = location.hash.includes("/");
     this.route();
+    this.account.load(this.api);
   }
 
   /** Show the view and the namespace that the address names, such as "#fleet/edge". */
@@ -84,6 +88,7 @@ class App {
     this.connection.choices([], namespace, this.view);
     this.offered = "";
     fill(this.choice, h("option", { value: namespace }, namespace));
+    this.account.offer(namespace);
     this.events.follow(this.api);
     this.choose();
   }
@@ -93,6 +98,9 @@ class App {
     const found = await this.api.get("/api/v1/namespaces").catch(() => null);
     if (found === null) return;
     const names = found.map(({ name }) => name);
+    // A caller whose grants leave out the default namespace begins in one of its own.
+    if (!this.named && names.length && !names.includes(this.namespace)) location.hash = `${this.view}/${names[0]}`;
+    this.named = true;
     this.connection.choices(names, this.namespace, this.view);
     const shown = names.includes(this.namespace) ? names : [...names, this.namespace];
     // A list that is open stays as it is.
@@ -105,6 +113,7 @@ class App {
   connected(state, trouble) {
     this.connection[state](trouble);
     if (state === "live" && this.lost) {
+      this.account.load(this.api);
       for (const part of [this.editor, this.fleet, this.history, this.audit, this.rollout]) part.refresh();
     }
     if (state !== "connecting") {

@@ -62,13 +62,14 @@ export class Connection {
     const text = this.cause(error);
     if (this.said === text) return;
     this.said = text;
-    fill(this.notice, text, ...(error.status === 404 ? this.links() : []));
+    const more = { 401: [h("a", { href: `signin${location.hash}` }, "Sign in again")], 404: this.links() };
+    fill(this.notice, text, ...(more[error.status] ?? []));
     this.notice.hidden = false;
   }
 
   cause({ status, message }) {
     const old = ` The page is as of ${moment(this.heard)}.`;
-    if (status === 401) return `You are signed out: the password has changed. Reload the page to sign in.${old}`;
+    if (status === 401) return `You are signed out: the session has ended, or the password has changed.${old} `;
     if (status === 404) return `Namespace ${this.namespace} does not exist; choose another one: `;
     if (status === 0) return `The controller cannot be reached.${old}`;
     return `${message}${old}`;

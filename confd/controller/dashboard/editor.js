@@ -27,9 +27,10 @@ export class Editor {
     });
     this.undo = new Undo(this.area, () => this.typed());
     this.interval = h("input", { type: "number", min: 1, max: 86400, required: true, oninput: () => this.typed() });
+    this.reader = h("p.quiet", { hidden: true }, "You may read this configuration; a publish needs a grant from an admin.");
     this.status = h("p.check", { id: "editor-check", role: "status" });
     this.says = h("div", {});
-    this.review = h("button.primary", { type: "button", onclick: () => this.publish() }, "Review and publish…");
+    this.review = h("button.primary.for-publish", { type: "button", onclick: () => this.publish() }, "Review and publish…");
     this.discard = button("Discard changes", () => this.take(this.newer ?? this.base));
     fill(
       root,
@@ -39,8 +40,15 @@ export class Editor {
       this.status,
       h("div.tools", {}, this.review, button("Format", () => this.format()), this.discard),
       h("label.tools", {}, "Poll interval of the agents, in seconds ", this.interval),
+      this.reader,
       h("p.quiet", { id: "editor-keys" }, "Tab indents; Escape and then Tab leaves the field. Ctrl+Enter reviews."),
     );
+  }
+
+  /** Let the person change the document, or only read it. */
+  permit(may) {
+    this.area.readOnly = this.interval.readOnly = !may;
+    this.reader.hidden = may;
   }
 
   get dirty() {

@@ -112,7 +112,7 @@ export class History {
       "Changes",
     );
     const back = h(
-      "button",
+      "button.for-publish",
       { type: "button", "aria-label": `Roll back to version ${version}`, onclick: () => this.rollback(version) },
       "Roll back…",
     );

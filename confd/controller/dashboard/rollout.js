@@ -35,11 +35,11 @@ export class Rollout {
     this.says = h("div", {});
     this.outcomes = Object.fromEntries(OUTCOMES.map((outcome) => [outcome, this.outcome(outcome)]));
     this.buttons = {
-      pause: this.button("Pause", () => this.act("pause", {})),
-      resume: this.button("Resume", () => this.act("resume", this.seen.gate.failures ? null : {})),
-      promote: this.button("Promote…", () => this.act("promote", null)),
-      abort: this.button("Abort…", () => this.act("abort", null)),
-      close: this.button("Close", () => this.move(this.api)),
+      pause: this.button(".for-stop", "Pause", () => this.act("pause", {})),
+      resume: this.button(".for-advance", "Resume", () => this.act("resume", this.seen.gate.failures ? null : {})),
+      promote: this.button(".for-promote", "Promote…", () => this.act("promote", null)),
+      abort: this.button(".for-stop", "Abort…", () => this.act("abort", null)),
+      close: this.button("", "Close", () => this.move(this.api)),
     };
     fill(
       root,
@@ -60,8 +60,8 @@ export class Rollout {
     return h(`button.chip.${outcome}`, { type: "button", onclick: open }, `${outcome} `, h("b", {}, "0"));
   }
 
-  button(label, onclick) {
-    return h("button", { type: "button", onclick }, label);
+  button(classes, label, onclick) {
+    return h(`button${classes}`, { type: "button", onclick }, label);
   }
 
   /** Clear the strip for another namespace. */
@@ -140,7 +140,7 @@ export class Rollout {
 
   /** Return the first button that can be pressed. */
   first() {
-    return Object.values(this.buttons).find(({ hidden }) => !hidden);
+    return Object.values(this.buttons).find(({ hidden, offsetParent }) => !hidden && offsetParent);
   }
 
   /**

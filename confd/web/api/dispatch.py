@@ -23,7 +23,7 @@ from confd.access.break_glass import MAX_REASON
 from confd.audit import Attempt
 from confd.codec import strict_json
 from confd.codec.text import printable
-from confd.errors import ConfdError, Malformed, TooLarge, UnsupportedType
+from confd.errors import ConfdError, Forbidden, Malformed, TooLarge, Unauthenticated, UnsupportedType
 from confd.model import DEFAULT_NAMESPACE, Document
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import (
@@ -48,6 +48,7 @@ from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import IAuditor, IAuthenticator
 from confd.web.auth.csrf import same_origin
 from confd.web.auth.principals import NOBODY, NOWHERE, Permission, Place, Principal, allow, allow_somewhere
+from confd.web.auth.sessions import PAGE_CHALLENGE, asked_by_page
 from confd.web.auth.throttle import Allowance
 from confd.web.server.request import BoundedRequest
 
@@ -131,7 +132,7 @@ class Dispatcher:
             result = await self._work(request, declared, handler, parts)
         except ConfdError as error:
             self._defer(error, bool(request.getHeader(b"X-Agent-ID")))
-            result = _refusal(error, request.id, declared, parts)
+            result = _refusal(error, request, declared, parts)
         if isinstance(result, StreamingAnswer):
             result.begin(request)
         elif not (request.gone or request.finished):
@@ -296,12 +297,18 @@ def _break_glass(query: object) -> str:
     return printable(getattr(query, "break_glass", None) or "", MAX_REASON)
 
 
-def _refusal(error: ConfdError, request_id: str, declared: Endpoint, parts: Mapping[str, object]) -> Answer:
+def _refusal(error: ConfdError, request: BoundedRequest, declared: Endpoint, parts: Mapping[str, object]) -> Answer:
+    denied, headers = isinstance(error, (Unauthenticated, Forbidden)), headers_of(error)
+    if declared.sign_in is not None and denied and b"text/html" in (request.getHeader(b"Accept") or b""):
+        location = {"Location": declared.sign_in, "Cache-Control": "no-store"}
+        return Answer(b"", HTTPStatus.SEE_OTHER, location, "text/html; charset=utf-8")
+    if "WWW-Authenticate" in headers and asked_by_page(request):
+        headers = {"WWW-Authenticate": PAGE_CHALLENGE}
     if declared.error_body is not None:
         body = strict_json.encode(declared.error_body(error, parts))
     else:
-        body = error_body(error.code, error.message, request_id, error.details)
-    return Answer(body, status_of(error), headers_of(error))
+        body = error_body(error.code, error.message, request.id, error.details)
+    return Answer(body, status_of(error), headers)
 
 
 def _misrouted(request: BoundedRequest, failure: Failure) -> None:

@@ -142,6 +142,7 @@ class Endpoint:
     @ivar docs: what else the API document says of it.
     @ivar error_body: returns the body of an error response, given the error and the variables of the path; C{None} for
         an L{confd.web.api.errors.ErrorBody}.
+    @ivar sign_in: the address of the page for a browser whose user may not read this one; C{None} for an error in JSON.
     @ivar reads: whether it changes nothing.
     @ivar permissions: a caller needs one of them.
     @ivar audited: whether the audit log records its calls.
@@ -160,6 +161,7 @@ class Endpoint:
     recorded: bool = field(default=False, kw_only=True)
     docs: Docs = field(default=Docs(), kw_only=True)
     error_body: Callable[[ConfdError, Mapping[str, object]], object] | None = field(default=None, kw_only=True)
+    sign_in: str | None = field(default=None, kw_only=True)
     reads: bool = field(init=False)
     permissions: tuple[Permission, ...] = field(init=False)
     audited: bool = field(init=False)

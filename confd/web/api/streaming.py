@@ -122,6 +122,18 @@ class EventStream:
         self._cut = None
 
 
+def abort_in(clock: IReactorTime, seconds: float, request: BoundedRequest, stream: EventStream) -> None:
+    """Abort the connection of a stream when its credentials expire, unless the stream is over before."""
+    ending = clock.callLater(max(0.0, seconds), request.channel.transport.abortConnection)
+
+    def over(result: object) -> object:
+        if ending.active():
+            ending.cancel()
+        return result
+
+    stream.done.addBoth(over)
+
+
 S = TypeVar("S", bound=EventStream)
 
 

@@ -16,7 +16,7 @@ from confd.web.auth.principals import Principal
 class IApiTokens(Interface):
     """Authenticates callers by API tokens."""
 
-    def prepare(secret: bytes) -> Deferred[None] | None:
+    def prepare(token_id: str) -> Deferred[None] | None:
         """Look up a token that memory does not hold: see L{confd.web.auth.basic.IAuthenticator.prepare}."""
 
     def identify(secret: bytes, source: str) -> Principal:
@@ -28,6 +28,14 @@ class IApiTokens(Interface):
         @raise Unauthenticated: C{wrong_credentials} for an unknown, wrong or revoked secret, C{token_expired}.
         @raise TooMany: C{too_many_failures}.
         @raise Unavailable: C{starting}: the tokens are not loaded yet; C{controller_stale}: they are too old.
+        """
+
+    def resume(token_id: str, proves: Callable[[bytes], bool], source: str) -> Principal | None:
+        """
+        Return the caller that signed in with a token; C{None} if the token is not valid now.
+
+        @param proves: tells whether the caller signed in with the secret that has a digest.
+        @raise Unavailable: as L{identify}.
         """
 
     def recognizes(secret: bytes) -> Callable[[str], bool]:
@@ -53,6 +61,15 @@ def secret_of(header: bytes) -> bytes | None:
         return None
     found = SECRET.fullmatch(secret)
     return secret if found is not None and found[1] == username else None
+
+
+def token_id_of(secret: bytes) -> str:
+    """
+    Return the id of a token.
+
+    @param secret: matches L{SECRET}.
+    """
+    return secret[6:14].decode()
 
 
 #: Characters of Basic credentials with the id and the secret of a token.

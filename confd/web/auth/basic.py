@@ -18,7 +18,7 @@ from confd.codec.headers import parse_basic_authorization
 from confd.errors import Forbidden, Unauthenticated, Unavailable
 from confd.runtime.timing import LogLimiter
 from confd.web.auth.allowed_hosts import is_local
-from confd.web.auth.api_tokens import IApiTokens, secret_of
+from confd.web.auth.api_tokens import IApiTokens, secret_of, token_id_of
 from confd.web.auth.principals import EVERYWHERE, NOBODY, Grant, Principal, Role
 from confd.web.auth.throttle import HERE, Throttle, source_of
 from confd.web.server.request import BoundedRequest
@@ -129,7 +129,7 @@ class BasicAuth:
         secret = self._secret(request.requestHeaders.getRawHeaders(b"Authorization") or ())
         if secret is None or self._api_tokens is None:
             return None
-        looked_up: Deferred[None] | None = self._api_tokens.prepare(secret)
+        looked_up: Deferred[None] | None = self._api_tokens.prepare(token_id_of(secret))
         return looked_up
 
     def identify(self, request: BoundedRequest) -> Principal:
@@ -142,17 +142,36 @@ class BasicAuth:
         presented = parse_basic_authorization(headers[0]) if len(headers) == 1 else None
         if presented is None:
             raise Unauthenticated("unauthenticated", "Send a user name and a password with HTTP Basic authentication.")
-        found = self._find(digest_of(*presented)) or self._find_replaced(digest_of(*presented), request)
+        return self.check(*presented, request)
+
+    def check(self, username: bytes, password: bytes, request: BoundedRequest) -> Principal:
+        """
+        Return the identity with a user name and a password; an agent may use its id and its token.
+
+        @raise Unauthenticated: C{wrong_credentials}.
+        @raise TooMany: too many wrong credentials came from the source of the request.
+        """
+        digest = digest_of(username, password)
+        found = self._find(digest) or self._find_replaced(digest, request)
         if self._throttle is not None:
             source = source_of(request.getClientAddress())
             # Only passwords can be guessed. After a restore, a fleet whose tokens are void registers again at once.
             if found is not None and not found.agent_id:
                 self._throttle.succeed(source, found.who)
-            elif found is None and any(presented[0] == each.principal.who.encode() for each in self._credentials):
+            elif found is None and any(username == each.principal.who.encode() for each in self._credentials):
                 self._throttle.fail(source)
         if found is None:
             raise Unauthenticated("wrong_credentials", "The user name or the password is wrong.")
         return found
+
+    def resume(self, name: str, proves: Callable[[bytes], bool]) -> Principal | None:
+        """
+        Return the identity with a name; C{None} if its password is another one now.
+
+        @param proves: tells whether the caller signed in with the credentials that have a digest.
+        """
+        found = (each for each in self._credentials if each.principal.name == name and proves(each.digest))
+        return next((each.principal for each in found), None)
 
     def recognizes(self, request: BoundedRequest) -> Callable[[str], bool]:
         headers = request.requestHeaders.getRawHeaders(b"Authorization") or []

@@ -71,6 +71,9 @@ EXPECTED = """
     POST   /api/v1/tokens/<token_id>/rotate                    admin                                  token
     GET    /api/v1/whoami                                      -                                      caller
     GET    /                                                   config.read                            any
+    GET    /signin                                             -                                      anyone
+    POST   /signin                                             -                                      anyone
+    POST   /signout                                            -                                      anyone
     GET    /health                                             -                                      anyone
     GET    /ready                                              -                                      anyone
     GET    /ready/read                                         -                                      anyone
