@@ -239,13 +239,19 @@ class Draft:
 
 @frozen
 class Registration:
-    """What an agent says of itself when it joins; C{agent_id} is empty until a controller gave it one."""
+    """
+    What an agent says of itself when it joins.
+
+    @ivar agent_id: empty until a controller gave it one.
+    @ivar advertise: host and port of its metrics; empty for none.
+    """
 
     hostname: str = ""
     metadata: str = ""
     agent_id: str = ""
     strategy: str = ""
     namespace: str = DEFAULT_NAMESPACE
+    advertise: str = ""
 
 
 @frozen

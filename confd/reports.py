@@ -130,6 +130,7 @@ class AgentRecord:
     @ivar reported_at: the time of that report, by the wall clock of the controller, UTC.
     @ivar token: the digest of its token; empty where it has none.
     @ivar labels_set: the labels that operators set on it.
+    @ivar advertise: host and port of its metrics, as it says; empty for none.
     """
 
     id: str
@@ -143,6 +144,7 @@ class AgentRecord:
     reported_at: datetime | None = None
     token: bytes = field(default=b"", repr=False)
     labels_set: Mapping[str, str] = NO_LABELS
+    advertise: str = ""
 
     @property
     def last_seen(self) -> datetime:
@@ -180,6 +182,7 @@ class AgentRecord:
             self.reported_at,
             self.token,
             self.labels_set,
+            self.advertise,
         )
 
 
@@ -193,6 +196,7 @@ def new_record(registration: Registration, token: bytes, at: datetime) -> AgentR
         registration.strategy,
         at,
         token=token,
+        advertise=registration.advertise,
     )
 
 

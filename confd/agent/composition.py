@@ -217,6 +217,7 @@ def _registration(settings: AgentSettings) -> Registration:
         metadata=settings.agent_metadata or (_go_metadata(settings.worker_url) if "HTTP" in settings.outputs else ""),
         strategy=settings.distribution_strategy,
         namespace=settings.namespace,
+        advertise=settings.agent_advertise or "",
     )
 
 

@@ -154,6 +154,7 @@ def registration_body(registration: Registration) -> bytes:
         "agent_id": registration.agent_id,
         "strategy": registration.strategy,
         "namespace": registration.namespace,
+        "advertise": registration.advertise,
     }
     return strict_json.encode({name: value for name, value in fields.items() if value})
 

@@ -33,6 +33,7 @@ from confd.controller.api.namespaces import NamespacesApi
 from confd.controller.api.places import Places
 from confd.controller.api.plans import PlansApi
 from confd.controller.api.policies import PoliciesApi
+from confd.controller.api.prometheus import PrometheusApi
 from confd.controller.api.reports import ReportsApi
 from confd.controller.api.rollout_schemas import whole_rollout
 from confd.controller.api.rollout_starts import RolloutStarts
@@ -240,6 +241,7 @@ def compose(
         ClusterApi(configs, identity, snapshot, registry, herd),
         ImportsApi(configs, reader, publishers.published, offload),
         AgentsApi(registry, reader, feed, convergence, reactor),
+        PrometheusApi(registry, snapshot, reader, offload),
         ReportsApi(report_intake, registry, reader),
         ConvergenceApi(convergence, reader),
         CertificatesApi(Certificates(store, convergence, registry, identity, now, in_threads_of(reactor)), reader),

@@ -11,7 +11,7 @@ from confd.codec import strict_json
 from confd.codec.values import valid_pointer
 from confd.errors import ConfdError
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, valid_namespace
-from confd.runtime.addresses import Network, is_loopback, parse_address, parse_base_url, parse_network
+from confd.runtime.addresses import Network, is_loopback, join, parse_address, parse_base_url, parse_network
 from confd.runtime.files import read_file
 from confd.runtime.listen_address import parse_endpoint
 
@@ -202,6 +202,11 @@ def addresses(text: str) -> tuple[tuple[str, int], ...]:
     if not found:
         raise ValueError("must name a host and a port, such as localhost:9092")
     return found
+
+
+def host_and_port(text: str) -> str:
+    """Parse a host and a port; return their normal form."""
+    return join(*address(text))
 
 
 def endpoint(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -50,14 +51,17 @@ def make_iagentstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertIsNone(await self.store.find_token(b"\x01" * 32))
 
         async def test_register_inserts(self) -> None:
-            record = await self.register("b", metadata="tier=edge", strategy="NATS", namespace="x", hostname="hôst")
-            self.assertEqual(record, AgentRecord("b", "x", "hôst", "tier=edge", "NATS", _NOON))
+            said: Any = {"metadata": "tier=edge", "strategy": "NATS", "namespace": "x", "hostname": "hôst"}
+            record = await self.register("b", advertise="h:1", **said)
+            self.assertEqual(record, AgentRecord("b", "x", "hôst", "tier=edge", "NATS", _NOON, advertise="h:1"))
 
         async def test_register_updates_what_an_agent_says(self) -> None:
             await self.register("a", token=bytes(range(32)))
             await self.store.touch({"a": _NOON})
-            changed = await self.register("a", _NOON + timedelta(seconds=9), hostname="new", metadata="tier=edge")
-            expected = AgentRecord("a", DEFAULT_NAMESPACE, "new", "tier=edge", "", _NOON, _NOON, token=bytes(range(32)))
+            said: Any = {"hostname": "new", "metadata": "tier=edge", "advertise": "[::1]:2"}
+            changed = await self.register("a", _NOON + timedelta(seconds=9), **said)
+            there = AgentRecord("a", DEFAULT_NAMESPACE, "new", "tier=edge", "", _NOON, _NOON, token=bytes(range(32)))
+            expected = evolve(there, advertise="[::1]:2")
             self.assertEqual(changed, expected)
 
         async def test_register_replaces_a_token(self) -> None:

@@ -47,6 +47,7 @@ class MemoryAgents:
             there.reported_at if there else None,
             token or (there.token if there else b""),
             there.labels_set if there else NO_LABELS,
+            registration.advertise,
         )
         namespace, old_token = (before.namespace, before.token) if before else (None, b"")
         return Written(record, registration_changes(namespace, old_token, record))

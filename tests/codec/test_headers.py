@@ -256,7 +256,7 @@ class RegistrationTests(SynchronousTestCase):
 
     def test_empty_fields_are_left_out(self):
         self.assertEqual(json.loads(bodies.registration_body(Registration())), {"namespace": "default"})
-        full = Registration("host", "tier=edge", "id-1", "POLLER", "blue")
+        full = Registration("host", "tier=edge", "id-1", "POLLER", "blue", "host:8081")
         self.assertEqual(
             json.loads(bodies.registration_body(full)),
             {
@@ -265,6 +265,7 @@ class RegistrationTests(SynchronousTestCase):
                 "agent_id": "id-1",
                 "strategy": "POLLER",
                 "namespace": "blue",
+                "advertise": "host:8081",
             },
         )
 

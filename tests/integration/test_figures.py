@@ -4,6 +4,7 @@ The metrics of real processes after a small day's work: valid, and with all metr
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.budgets import budget
 from tests.integration.fleet import ADMIN, AGENT, base_of, eventually, free_port, request
 from tests.integration.test_end_to_end import FleetTestCase
 from tests.promlint import lint
@@ -18,6 +20,10 @@ from tests.runtime.test_metrics import samples
 from tests.test_deploy import queries, rules, unknown
 
 PROMTOOL = shutil.which("promtool")
+
+
+#: The address that the agent names.
+ADVERTISED = "web-1.example:8081"
 
 
 class MetricsTests(FleetTestCase):
@@ -41,6 +47,7 @@ class MetricsTests(FleetTestCase):
         self.controller.health = f"{self.fleet.url}/health"
         self.fleet.processes.remove(self.agent)
         self.agent = self.fleet.agent(self.worker, "agent", "--distribution-strategy", "STREAM", ops=True)
+        self.agent.arguments += ["--agent-advertise", ADVERTISED]
         for process in (self.controller, self.worker, self.agent):
             process.start()
         eventually(lambda: request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json())
@@ -61,6 +68,23 @@ class MetricsTests(FleetTestCase):
         self._by_the_book(shown)
         self._what_was_done({role: samples(text) for role, text in shown.items()})
         self._what_deploy_names(shown)
+        self._what_prometheus_finds()
+
+    def _what_prometheus_finds(self) -> None:
+        """Check that a real Prometheus reads the list of the agents."""
+        url = f"{self.fleet.url}/api/v1/prometheus/agents"
+        [group] = request("GET", url, auth=ADMIN).json()
+        self.assertEqual(group["targets"], [ADVERTISED])
+        if PROMTOOL is None or budget(True, False):
+            return
+        login = {"username": ADMIN[0], "password": ADMIN[1]}
+        job = {"job_name": "confd-agent", "http_sd_configs": [{"url": url, "basic_auth": login}]}
+        (self.fleet.folder / "prometheus.yml").write_text(json.dumps({"scrape_configs": [job]}))
+        command = [PROMTOOL, "check", "service-discovery", "--timeout=1s", "prometheus.yml", "confd-agent"]
+        done = subprocess.run(command, cwd=self.fleet.folder, capture_output=True, check=True)
+        [found] = json.loads(done.stdout)
+        discovered = found["discoveredLabels"]
+        self.assertEqual((discovered["__address__"], discovered["__meta_confd_strategy"]), (ADVERTISED, "STREAM"))
 
     def _by_the_book(self, shown: dict[str, bytes]) -> None:
         """Check the metrics of each role, also with promtool if it is installed."""

@@ -29,6 +29,7 @@ from confd.controller.convergence.tracker import Convergence
 from confd.controller.feed import Feed
 from confd.errors import NotFound, TooMany, Unavailable, Unprocessable
 from confd.model import AGENT_ID, DEFAULT_NAMESPACE, Registration, valid_agent_id
+from confd.runtime.addresses import join, parse_address
 from confd.web.api.endpoint import Answer, Call, NamespaceQuery, Scope, endpoint
 from confd.web.auth.principals import Permission
 from confd.web.auth.throttle import source_of
@@ -45,6 +46,8 @@ class RegistrationRequest(msgspec.Struct):
     """
     What an agent says of itself. Unknown fields are accepted, unlike elsewhere: a newer agent can register with an
     older controller.
+
+    @ivar advertise: host and port of its metrics, for Prometheus.
     """
 
     hostname: Name = ""
@@ -52,6 +55,7 @@ class RegistrationRequest(msgspec.Struct):
     agent_id: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^({AGENT_ID.pattern})?$"})] = ""
     strategy: Annotated[str, msgspec.Meta(max_length=STRATEGY_MAX)] = ""
     namespace: str = DEFAULT_NAMESPACE
+    advertise: Name = ""
 
 
 class AgentQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -109,7 +113,9 @@ class AgentsApi:
         body=RegistrationRequest,
         optional_body=True,
         docs=Docs(
-            errors=(NotFound, TooMany, Unavailable), example={"hostname": "web-17", "metadata": "region=eu"}, tag=AGENTS
+            errors=(NotFound, TooMany, Unavailable, Unprocessable),
+            example={"hostname": "web-17", "metadata": "region=eu"},
+            tag=AGENTS,
         ),
     )
     async def register(self, call: Call) -> RegistrationResponseBody:
@@ -126,7 +132,14 @@ class AgentsApi:
         agent_id = agent_tokens.sender(call.principal, wanted.agent_id) or str(uuid.uuid4())
         token, digest = ("", b"") if call.principal.agent_id else agent_tokens.issue(agent_id)
         record = await self._registry.register(
-            Registration(wanted.hostname, wanted.metadata, agent_id, wanted.strategy, wanted.namespace),
+            Registration(
+                wanted.hostname,
+                wanted.metadata,
+                agent_id,
+                wanted.strategy,
+                wanted.namespace,
+                _address(wanted.advertise),
+            ),
             digest,
             source_of(call.request.getClientAddress()),
         )
@@ -264,3 +277,15 @@ class AgentsApi:
         agent_id = call.query.id or agent_id
         await self._feed.follow(self._registry.unblock(agent_id, call.attempt))
         return MessageBody(f"Agent {agent_id} may register again")
+
+
+def _address(text: str) -> str:
+    """
+    Return the normal form of a host and a port; an empty text stays empty.
+
+    @raise Unprocessable: C{bad_advertise}.
+    """
+    try:
+        return join(*parse_address(text)) if text else ""
+    except ValueError as error:
+        raise Unprocessable("bad_advertise", f"The address in advertise {error}.") from None

@@ -14,6 +14,7 @@ from confd.runtime.setting_types import (
     LoginUrl,
     at_most,
     endpoint,
+    host_and_port,
     is_private,
     json_pointer,
     login_url,
@@ -101,6 +102,12 @@ class AgentSettings(OutputSettings):
         None,
         endpoint,
     )
+    agent_advertise: str | None = setting(
+        "AGENT_ADVERTISE",
+        "Host and port at which Prometheus reaches AGENT_LISTEN, such as 10.0.0.7:8081.",
+        None,
+        host_and_port,
+    )
     agent_api_listen: str | None = setting(
         "AGENT_API_LISTEN",
         "Twisted endpoint that serves the applied configuration to programs on this machine, such as"
@@ -141,5 +148,7 @@ class AgentSettings(OutputSettings):
                 "AGENT_API_LISTEN: other machines can reach it; set AGENT_API_TOKEN, or listen on a loopback address or"
                 " a unix socket."
             )
+        if self.agent_advertise is not None and self.agent_listen is None:
+            found.append("AGENT_ADVERTISE: has no effect without AGENT_LISTEN; set that, too.")
         files = (self.controller_cert_file, self.controller_key_file)
         return found + check_pair("CONTROLLER", *files, ("CERT_FILE", "KEY_FILE"))

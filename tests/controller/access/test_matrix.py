@@ -28,6 +28,7 @@ EXPECTED = """
     GET    /api/v1/config/versions/<int:version>/convergence   agents.read                            query
     GET    /api/v1/config/versions/<int:version>/certificate   rollouts.read                          query
     GET    /api/v1/agents                                      agents.read                            query
+    GET    /api/v1/prometheus/agents                           agents.read                            any
     GET    /api/v1/events                                      agents.read                            query
     GET    /api/v1/agents/<agent_id>                           agents.read                            agent
     DELETE /api/v1/agents/<agent_id>                           agents.write                           agent

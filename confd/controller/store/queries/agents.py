@@ -16,7 +16,8 @@ from confd.controller.store.queries import members
 from confd.model import Registration
 from confd.reports import AgentRecord, Report, agent_blocked, new_record, unknown_agent
 
-_COLUMNS = "id, namespace, hostname, metadata, strategy, registered_at, last_poll, report, reported_at, token, labels"
+_SAID = "id, namespace, hostname, metadata, strategy, advertise"
+_COLUMNS = f"{_SAID}, registered_at, last_poll, report, reported_at, token, labels"
 
 _LABELS = msgspec.json.Decoder(dict[str, str])
 _REPORT = msgspec.json.Decoder(Report)
@@ -35,8 +36,8 @@ def register(cursor: Cursor, registration: Registration, token: bytes, at: datet
     """
     at = at.replace(microsecond=at.microsecond // 1000 * 1000)
     cursor.execute(
-        """INSERT INTO agents (id, namespace, hostname, metadata, strategy, registered_at, token)
-        SELECT ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM blocked_agents WHERE id = ?)
+        """INSERT INTO agents (id, namespace, hostname, metadata, strategy, registered_at, token, advertise)
+        SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM blocked_agents WHERE id = ?)
         ON CONFLICT (id) DO NOTHING""",
         (
             registration.agent_id,
@@ -46,6 +47,7 @@ def register(cursor: Cursor, registration: Registration, token: bytes, at: datet
             registration.strategy,
             headers.rfc3339(at),
             token or None,
+            registration.advertise,
             registration.agent_id,
         ),
     )
@@ -65,7 +67,8 @@ def _register_again(cursor: Cursor, registration: Registration, token: bytes) ->
         members.leave(cursor, agent_id)
         cursor.execute("UPDATE agents SET report = NULL, reported_at = NULL, labels = NULL WHERE id = ?", (agent_id,))
     cursor.execute(
-        f"""UPDATE agents SET namespace = ?, hostname = ?, metadata = ?, strategy = ?, token = coalesce(?, token)
+        f"""UPDATE agents SET namespace = ?, hostname = ?, metadata = ?, strategy = ?, token = coalesce(?, token),
+            advertise = ?
         WHERE id = ? RETURNING {_COLUMNS}""",
         (
             namespace,
@@ -73,6 +76,7 @@ def _register_again(cursor: Cursor, registration: Registration, token: bytes) ->
             registration.metadata,
             registration.strategy,
             token or None,
+            registration.advertise,
             agent_id,
         ),
     )
@@ -154,9 +158,8 @@ def counts(cursor: Cursor) -> Mapping[str, int]:
 
 
 def _record(row: Row) -> AgentRecord:
-    agent_id, namespace, hostname, metadata, strategy, registered_at, last_poll, report, reported_at, token, labels = (
-        row
-    )
+    agent_id, namespace, hostname, metadata, strategy, advertise, registered_at, last_poll, *rest = row
+    report, reported_at, token, labels = rest
     return AgentRecord(
         agent_id,
         namespace,
@@ -169,4 +172,5 @@ def _record(row: Row) -> AgentRecord:
         None if reported_at is None else headers.parse_rfc3339(reported_at),
         token or b"",
         NO_LABELS if labels is None else _LABELS.decode(labels),
+        advertise,
     )

@@ -165,7 +165,8 @@ CREATE TABLE agents (
     report text,
     reported_at text,
     token bytea CHECK (length(token) = 32),
-    labels text
+    labels text,
+    advertise text NOT NULL DEFAULT ''
 ) WITH (fillfactor = 70);
 
 CREATE UNIQUE INDEX agents_by_token ON agents (token) WHERE token IS NOT NULL;
