@@ -167,7 +167,7 @@ def compose(
         reactor, settings, environ, store, identity, snapshot, registry, convergence, throttle, now, random
     )
     # Parts that count come before parts that send: an agent may answer at once.
-    api_tokens = ApiTokens(store, reactor, now, throttle)
+    api_tokens = ApiTokens(store, reactor, now, throttle, not settings.admin_password)
     wait = 0.0 if settings.database_url is None else FEED_LAG_SECONDS
     listeners: list[IChangeListener] = [
         identity,
@@ -219,7 +219,7 @@ def compose(
     offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, now)
     readiness = Readiness(
         {"store": store, "configurations": snapshot} | {each.name: each for each in brokers},
-        describe_brokers(settings, brokers),
+        {"no_admin": api_tokens.no_admin, **describe_brokers(settings, brokers)},
     )
     apis = [
         ConfigsApi(

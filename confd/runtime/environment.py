@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
 
 from confd.runtime.setting import alternatives, names_of
@@ -34,8 +34,9 @@ def own_environment(role: type, environ: Mapping[str, str]) -> dict[str, str]:
 
     A variable with the prefix replaces the variable without it. The result omits empty variables, which Compose and
     systemd pass for unset ones, and service links of Kubernetes and Docker such as C{WORKER_PORT=tcp://10.0.0.1:80}.
+    An empty variable of C{role.closable} stays, unless a file has the secret.
     """
-    found = _set_on_purpose(environ)
+    found = _set_on_purpose(environ) | _closed(getattr(role, "closable", ()), environ)
     for names in [*alternatives(role), *({name} for name in getattr(role, "retired", ()))]:
         prefixed = {name: found.pop(PREFIX + name) for name in names if PREFIX + name in found}
         if prefixed:
@@ -43,6 +44,17 @@ def own_environment(role: type, environ: Mapping[str, str]) -> dict[str, str]:
                 found.pop(name, None)
             found |= prefixed
     return found
+
+
+def _closed(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the empty variables among the passwords that an empty text switches off."""
+    spellings = [(PREFIX + name, name) for name in names]
+    return {
+        name: ""
+        for pair in spellings
+        for name in pair
+        if environ.get(name) == "" and not any(environ.get(each) or environ.get(f"{each}_FILE") for each in pair)
+    }
 
 
 def _set_on_purpose(environ: Mapping[str, str]) -> dict[str, str]:

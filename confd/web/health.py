@@ -68,7 +68,7 @@ class Readiness:
     C{/ready}.
 
     @ivar checks: the parts without which the process cannot work, by names for people.
-    @ivar facts: texts for people, by name; they do not decide whether the process is ready.
+    @ivar facts: texts for people, by name, empty for none; they do not decide whether the process is ready.
     """
 
     _checks: Mapping[str, IHealth]
@@ -98,7 +98,7 @@ class Readiness:
         @raise Unavailable: at least one part has a problem; the error has a sentence for each.
         """
         _require_ready(self._checks)
-        return {"status": "ready"} | {name: fact() for name, fact in self._facts.items()}
+        return {"status": "ready"} | {name: text for name, fact in self._facts.items() if (text := fact())}
 
 
 @define(eq=False)

@@ -2,6 +2,7 @@
 
 import io
 from contextlib import redirect_stdout
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -203,9 +204,22 @@ class CredentialTests(SynchronousTestCase):
         found = names(ControllerSettings, LISTEN="tcp:80", AGENT_PASSWORD="secret123", ADMIN_PASSWORD="admin123")
         self.assertEqual(found, ["AGENT_PASSWORD", "ADMIN_PASSWORD"])
 
-    def test_an_empty_password_is_refused(self):
-        error = self.assertRaises(StartError, read, ControllerSettings, {"ADMIN_PASSWORD": ""}, {})
-        self.assertEqual(error.reasons, ("ADMIN_PASSWORD: must not be empty.",))
+    def test_an_empty_password_closes_its_identity_and_is_no_built_in_one(self):
+        closed = {"ADMIN_PASSWORD": "", "AGENT_PASSWORD": ""}
+        self.assertEqual(names(ControllerSettings, LISTEN="tcp:80", **closed), [])
+        self.assertEqual(read(ControllerSettings, {}, closed).admin_password, "")
+        self.assertEqual(read(ControllerSettings, {}, {"CONFD_ADMIN_PASSWORD": ""}).admin_password, "")
+        self.assertEqual(read(ControllerSettings, {}, {"DB_PATH": ""}).db_path, "./controller.db")
+
+    def test_an_empty_password_beside_its_file_counts_as_unset(self):
+        path = self.mktemp()
+        Path(path).write_text("from a file")
+        for environ in (
+            {"ADMIN_PASSWORD": "", "ADMIN_PASSWORD_FILE": path},
+            {"CONFD_ADMIN_PASSWORD": "", "ADMIN_PASSWORD_FILE": path},
+            {"ADMIN_PASSWORD": "", "CONFD_ADMIN_PASSWORD": "from a file"},
+        ):
+            self.assertEqual(read(ControllerSettings, {}, environ).admin_password, "from a file")
 
     def test_the_two_identities_need_different_names(self):
         self.assertEqual(names(ControllerSettings, AGENT_USERNAME="admin"), ["AGENT_USERNAME"])

@@ -14,6 +14,7 @@ from attrs import define
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -26,11 +27,12 @@ from confd.controller.interfaces import ITokenStore
 from confd.errors import Unauthenticated, Unavailable
 from confd.interfaces import IChangeListener
 from confd.runtime.metrics import Metrics
+from confd.runtime.problem import Problem
 from confd.runtime.signal import Signal
 from confd.runtime.timing import Periodic
 from confd.runtime.write_behind import WriteBehind
 from confd.web.auth.api_tokens import IApiTokens, token_id_of
-from confd.web.auth.principals import Grant, Principal
+from confd.web.auth.principals import CLUSTER, Grant, Permission, Principal
 from confd.web.auth.throttle import HERE, Throttle
 
 #: Random bytes of a secret.
@@ -41,6 +43,8 @@ NOTE_SECONDS, ROUND_SECONDS = 60.0, 1.0
 
 #: Days ahead in which a token counts as expiring.
 EXPIRING_DAYS = 7
+
+_NO_ADMIN = "ADMIN_PASSWORD is empty, and no token has the role admin; start once with ADMIN_PASSWORD set."
 
 #: The results of requests with API tokens, as the metric names them.
 RESULTS = ("ok", "wrong", "expired")
@@ -102,12 +106,20 @@ class ApiTokens(Service):
     @ivar ended: gets the name of each caller, as the audit log has it, whose token or secret became invalid.
     """
 
+    log = Logger()
+
     def __init__(
-        self, store: ITokenStore, clock: IReactorTime, now: Callable[[], datetime], throttle: Throttle
+        self,
+        store: ITokenStore,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        throttle: Throttle,
+        tokens_only: bool = False,
     ) -> None:
         """
         @param now: the wall clock, by which tokens expire.
         @param throttle: limits wrong secrets.
+        @param tokens_only: whether only a token makes an admin, because the password of the admin is empty.
         """
         self._store, self._clock, self._now, self._throttle = store, clock, now, throttle
         #: The tokens that are not revoked, by id; C{None} until they are loaded.
@@ -118,6 +130,7 @@ class ApiTokens(Service):
         self._results: Counter[str] = Counter()
         #: Requests that tokens authenticated that were changed or revoked since.
         self._uses_before = 0
+        self._tokens_only, self._admin = tokens_only, Problem("no_admin", self.log)
         self.ended = Signal()
         #: Reads the newest changes of the store, and tells how old memory is; set once the feed is made.
         self.feed: Feed | None = None
@@ -212,6 +225,17 @@ class ApiTokens(Service):
 
         return recognized
 
+    def no_admin(self) -> str:
+        """Return a sentence if no caller can be an admin now; empty otherwise, and until the tokens are loaded."""
+        if not self._tokens_only or self._live is None:
+            return ""
+        now = self._now()
+        for each in self._live.values():
+            ends = each.token.expires_at
+            if (ends is None or now < ends) and each.principal.may(Permission.ADMIN, CLUSTER):
+                return ""
+        return _NO_ADMIN
+
     async def all(self) -> Sequence[Token]:
         """Return all tokens by id, revoked tokens included."""
         found: Sequence[Token] = await self._store.tokens()
@@ -277,6 +301,11 @@ class ApiTokens(Service):
 
     def _round(self) -> None:
         """Note the uses of tokens, and announce the tokens that ended."""
+        missing = self.no_admin()
+        if missing:
+            self._admin.begin(missing)
+        else:
+            self._admin.end()
         self._stale = self.feed is not None and self.feed.problem() is not None
         now, seconds = self._now(), self._clock.seconds()
         before, self._looked_at = self._looked_at or now, now

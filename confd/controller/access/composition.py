@@ -62,11 +62,11 @@ def make_dispatcher(
 
 
 def _shared(settings: ControllerSettings) -> list[Credential]:
-    """Return the identities that many callers share."""
-    return [
-        Credential.of(settings.agent_username, settings.agent_password, Role.AGENT, settings.agent_namespaces),
-        Credential.of(settings.admin_username, settings.admin_password, Role.ADMIN),
-    ]
+    """Return the identities that many callers share; an empty password closes one."""
+    agent = Credential.of(settings.agent_username, settings.agent_password, Role.AGENT, settings.agent_namespaces)
+    admin = Credential.of(settings.admin_username, settings.admin_password, Role.ADMIN)
+    passwords = (settings.agent_password, settings.admin_password)
+    return [each for each, password in zip((agent, admin), passwords, strict=True) if password]
 
 
 def follow_identities(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from attrs import frozen
@@ -57,6 +57,7 @@ class ControllerSettings(BrokerSettings):
     """
 
     own_prefix: ClassVar[str] = "CONTROLLER_"
+    closable: ClassVar[Sequence[str]] = ("AGENT_PASSWORD", "ADMIN_PASSWORD")
     retired: ClassVar[Mapping[str, str]] = {
         "PROCESSES": "is no longer supported, since a controller is one process; remove the setting",
         **{f"CONTROLLER_{theirs}": _GO_NAME.format(ours) for theirs, ours in _GO_NAMES.items()},
@@ -98,7 +99,7 @@ class ControllerSettings(BrokerSettings):
     )
     agent_username: str = setting("AGENT_USERNAME", "User name that agents log in with.", "agent", user_name)
     agent_password: str = setting(
-        "AGENT_PASSWORD", "Password that agents log in with.", DEFAULT_AGENT_PASSWORD, secret=True
+        "AGENT_PASSWORD", "Password that agents log in with; empty for none.", DEFAULT_AGENT_PASSWORD, secret=True
     )
     agent_namespaces: tuple[str, ...] = setting(
         "AGENT_NAMESPACES",
@@ -108,7 +109,7 @@ class ControllerSettings(BrokerSettings):
     )
     admin_username: str = setting("ADMIN_USERNAME", "User name that operators log in with.", "admin", user_name)
     admin_password: str = setting(
-        "ADMIN_PASSWORD", "Password that operators log in with.", DEFAULT_ADMIN_PASSWORD, secret=True
+        "ADMIN_PASSWORD", "Password that operators log in with; empty for none.", DEFAULT_ADMIN_PASSWORD, secret=True
     )
     allow_default_credentials: bool = setting(
         "ALLOW_DEFAULT_CREDENTIALS", "Listen beyond loopback even with a built-in password.", "false", flag
@@ -247,8 +248,6 @@ class ControllerSettings(BrokerSettings):
         if self.webhook_secret and not self.webhook_urls:
             found.append("WEBHOOK_SECRET: has no effect without WEBHOOK_URLS; set that, too.")
         for name, password, built_in in self._passwords():
-            if not password:
-                found.append(f"{name}: must not be empty.")
             if password == built_in and not (self.allow_default_credentials or is_private(self.endpoint)):
                 found.append(
                     f"{name}: is the built-in one, and LISTEN reaches beyond loopback; set {name} or {name}_FILE."
