@@ -7,6 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tests.budgets import budget
 from tests.integration.documented import ROOT, Reader, Typed, typed
 from tests.integration.servers import missing
 
@@ -22,6 +23,7 @@ PAGES = (
     "docs/operations.rst",
     "docs/strategies.rst",
     "docs/rollouts.rst",
+    "docs/teams.rst",
 )
 
 _ROOT_AND_SYSTEMD = "needs root and systemd", "scripts/test-systemd.py"
@@ -95,6 +97,11 @@ class PagesTests(SynchronousTestCase):
 
     def test_rollouts(self) -> None:
         self.follow("docs/rollouts.rst")
+
+    def test_teams(self) -> None:
+        if not budget(False, True):
+            raise SkipTest("a long page: make test-full follows it")
+        self.follow("docs/teams.rst")
 
     def test_output_plugins(self) -> None:
         self.follow("docs/output-plugins.rst")
