@@ -14,6 +14,7 @@ import msgspec
 from attrs import evolve, field, frozen
 
 from confd.access.break_glass import BreakGlass
+from confd.access.change_requests import ChangeRequest
 from confd.access.freezes import Freeze
 from confd.access.policies import Policy
 from confd.access.tokens import Token
@@ -216,6 +217,7 @@ _NOTHING = Body(None, lambda value: None)
 REVISION, RETIRED, IDENTITY, KEYS, AGENT, LABELS = "revision", "retired", "identity", "keys", "agent", "labels"
 ROLLOUT, EXPOSED, TOKEN, FREEZE, POLICY = "rollout", "exposed", "token", "freeze", "policy"
 BREAK_GLASS = "break_glass"
+CHANGE_REQUEST = "change_request"
 
 #: Each kind of change and its body. The values of C{identity} and C{keys} are read from the tables that hold the keys.
 KINDS: Mapping[str, Body] = {
@@ -231,4 +233,5 @@ KINDS: Mapping[str, Body] = {
     FREEZE: Body(Freeze),
     POLICY: Body(Policy),
     BREAK_GLASS: Body(BreakGlass),
+    CHANGE_REQUEST: Body(ChangeRequest),
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 if TYPE_CHECKING:
+    from confd.access.change_requests import ApplyChange
     from confd.audit import Attempt
     from confd.history import OtherHistory
 
@@ -209,6 +210,7 @@ class Draft:
     @ivar continues: the history of another system that ends with this draft.
     @ivar rollout: the plan that was asked for; C{abort} supersedes an open rollout.
     @ivar if_changed: whether to refuse the document and the poll interval that are current.
+    @ivar applies: the approved change that the draft comes from.
     """
 
     namespace: str
@@ -225,6 +227,7 @@ class Draft:
     continues: OtherHistory | None = None
     rollout: str = ""
     if_changed: bool = False
+    applies: ApplyChange | None = None
 
     @property
     def asked_at(self) -> datetime:

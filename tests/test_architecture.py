@@ -65,7 +65,7 @@ COMPOSITION = "*.tap *.composition *.factories dev cli.main runtime.daemon runti
 
 #: Verbs that a docstring of a function may begin with; add one that a docstring needs.
 VERBS = """
-    Abort Accept Acknowledge Acquire Activate Add Adopt Advance Allow Announce Answer Append Apply Ask Assemble
+    Abort Accept Acknowledge Acquire Activate Add Adopt Advance Allow Announce Answer Append Apply Approve Ask Assemble
     Assert Assign Attach Audit Authenticate Await Back Balance Begin Bind Block Bound Bring Broadcast Buffer Build
     Cache Calculate Call Cancel Cap Change Check Choose Claim Classify Clean Clear Close Coalesce Collect Combine Come
     Commit Compare Compile Complete Compose Compute Configure Confirm Connect Construct Consume Convert Copy Count
@@ -77,7 +77,7 @@ VERBS = """
     Inspect Install Invalidate Iterate Join Judge Keep Kill Know Label Launch Leave Let Limit Link List Listen Load
     Locate Lock Log Look Lower Make Manage Map Mark Match Measure Merge Migrate Mount Move Name Negotiate Normalize
     Note Notice Notify Number Observe Offer Offload Omit Open Order Pace Pack Parse Pass Patch Pause Peek Perform
-    Persist Pick Ping Place Poll Post Prefer Prepare Present Preview Print Process Produce Prove Provide Prune
+    Persist Pick Ping Place Poll Post Prefer Prepare Present Preview Print Process Produce Propose Prove Provide Prune
     Publish Pull Push Put Query Queue Quote Raise Range Read Rebuild Receive Recognize Recompute Reconcile Reconnect
     Record Recover Redact Redirect Reduce Refresh Refuse Register Reject Release Reload Remember Remove Rename
     Render Reopen Repair Repeat Replace Replay Reply Report Request Require Reserve Reset Resolve Respond Restart

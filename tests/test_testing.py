@@ -11,6 +11,7 @@ from confd.testing import (
     a_draft,
     make_iagentstore_tests,
     make_iauditstore_tests,
+    make_ichangerequeststore_tests,
     make_ichangestore_tests,
     make_iconfigstore_tests,
     make_ifreezestore_tests,
@@ -40,6 +41,10 @@ class MemoryAgentStoreTests(make_iagentstore_tests(memory_store)):  # type: igno
 
 class MemoryReportStoreTests(make_ireportstore_tests(memory_store)):  # type: ignore[misc]
     """L{MemoryStore} is an L{IReportStore}."""
+
+
+class MemoryChangeRequestStoreTests(make_ichangerequeststore_tests(memory_store)):  # type: ignore[misc]
+    """See L{make_ichangerequeststore_tests}."""
 
 
 class MemoryFreezeStoreTests(make_ifreezestore_tests(memory_store)):  # type: ignore[misc]

@@ -118,3 +118,18 @@ class Restrictions:
         """
         if self.policy.plan != NO_PLAN and not waves:
             raise PlanRequired(self.namespace, self.policy.plan)
+
+    def check_approvals(self) -> None:
+        """
+        Check that a change needs no approval.
+
+        @raise Forbidden: C{approval_required}.
+        """
+        needed = self.policy.approvals
+        if needed:
+            raise Forbidden(
+                "approval_required",
+                f"A change of the namespace {self.namespace!r} needs {needed} approval{'s' * (needed > 1)}; propose it"
+                " with POST /api/v1/changes, or with propose=true.",
+                [{"method": "POST", "path": f"/api/v1/changes?namespace={self.namespace}", "needed": needed}],
+            )

@@ -12,15 +12,18 @@ from twisted.application.service import IService
 
 from confd.brokers.factory import describe_brokers, follow_passwords, make_brokers
 from confd.controller.access.api_tokens import ApiTokens
-from confd.controller.access.composition import follow_identities, make_dispatcher
+from confd.controller.access.change_requests import ChangeRequests, PendingChanges
+from confd.controller.access.composition import follow_identities, make_dispatcher, make_site
 from confd.controller.access.freezes import Freezes
 from confd.controller.access.policies import Policies
+from confd.controller.access.schedule import ChangeSchedule
 from confd.controller.agents.registry import Registry
 from confd.controller.api.agents import AgentsApi
 from confd.controller.api.audit import AuditApi
 from confd.controller.api.backup import BackupApi
 from confd.controller.api.bodies import agent_item, convergence_body
 from confd.controller.api.certificates import CertificatesApi
+from confd.controller.api.changes import ChangesApi
 from confd.controller.api.cluster import ClusterApi
 from confd.controller.api.configs import ConfigsApi
 from confd.controller.api.convergence import ConvergenceApi
@@ -34,6 +37,7 @@ from confd.controller.api.places import Places
 from confd.controller.api.plans import PlansApi
 from confd.controller.api.policies import PoliciesApi
 from confd.controller.api.prometheus import PrometheusApi
+from confd.controller.api.publishing import Publishing
 from confd.controller.api.reports import ReportsApi
 from confd.controller.api.rollout_schemas import whole_rollout
 from confd.controller.api.rollout_starts import RolloutStarts
@@ -46,7 +50,7 @@ from confd.controller.configs.herd import HerdBudget
 from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.configs.publishers import Publishers, make_broker_publishers
 from confd.controller.configs.reader import ConfigReader
-from confd.controller.configs.schema import BUILT_IN, Schema
+from confd.controller.configs.schema import Schema
 from confd.controller.configs.service import Configs, first_draft
 from confd.controller.configs.snapshot import Snapshot
 from confd.controller.convergence.certificates import Certificates
@@ -69,20 +73,17 @@ from confd.controller.webhooks.composition import make_webhooks
 from confd.interfaces import IBroker, IChangeListener
 from confd.runtime.certificate_expiry import CertificateExpiry
 from confd.runtime.daemon import in_threads_of, utc_now
-from confd.runtime.listener import Listener, raise_fd_limit
+from confd.runtime.listener import Listener
 from confd.runtime.metrics import Metrics
 from confd.runtime.offload import Offload
 from confd.runtime.reactor import Reactor
 from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import ControllerSettings
-from confd.web.api.dispatch import Dispatcher
 from confd.web.auth.basic import BasicAuth
 from confd.web.auth.throttle import Throttle
 from confd.web.health import Health, MetricsEndpoint, Readiness, ReadReadiness
-from confd.web.openapi.pages import documented
-from confd.web.server.proxies import Proxies
 from confd.web.server.response_cache import ResponseCache
-from confd.web.server.site import BoundedSite, Limits
+from confd.web.server.site import BoundedSite
 
 
 @frozen
@@ -107,6 +108,7 @@ class Controller:
     audit_log: AuditLog
     api_tokens: ApiTokens
     driver: RolloutDriver
+    change_schedule: ChangeSchedule
     rollouts: Rollouts
     feed: Feed
     metrics: Metrics
@@ -157,9 +159,10 @@ def compose(
     freezes = Freezes(store, now, policies.is_freeze_exempt)
     driver = RolloutDriver(store, registry, reactor, now, freezes.frozen_until)
     views = RolloutViews(store, driver)
+    shown = partial(snapshot.only, settings.metrics_namespaces)
+    pending = PendingChanges(store, shown)
     bodies = EventBodies(agent_item, convergence_body, partial(whole_rollout, convergence))
     event_feed = EventFeed(reactor, snapshot, registry, convergence, views, bodies)
-    shown = partial(snapshot.only, settings.metrics_namespaces)
     speed, lag = PropagationMetrics(registry, shown), ReactorLag(reactor)
     rollout_metrics = RolloutMetrics(views, shown)
     response_cache = None if settings.log_level == "debug" else ResponseCache()
@@ -174,6 +177,7 @@ def compose(
         api_tokens,
         policies,
         freezes,
+        pending,
         snapshot,
         convergence,
         registry,
@@ -188,7 +192,7 @@ def compose(
         DoorbellRinger(store, snapshot, registry, identity, herd, brokers, in_threads_of(reactor), reactor, wait),
     ]
     backup = BackupApi(copy_of(reactor, store), store, reactor)
-    rows = [each.load_rows for each in (registry, convergence, api_tokens, policies, freezes, backup)]
+    rows = [each.load_rows for each in (registry, convergence, api_tokens, policies, freezes, pending, backup)]
     feed = Feed(reactor, store, listeners, rows, settings.stale_limit)
     api_tokens.feed = feed
     store.subscribe(feed.hint)
@@ -203,7 +207,11 @@ def compose(
     registry.changes.add(driver.agent_changed)
     driver.considerations.add(event_feed.rollout_changed)
     registry.changes.add(rollouts.agent_changed)
-    rollout_starts, places = RolloutStarts(rollouts, convergence), Places(registry, store)
+    rollout_starts, places = RolloutStarts(rollouts, convergence), Places(registry, store, store)
+    offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, now)
+    changes = ChangeRequests(store, configs, rollouts, snapshot, feed, offload, now)
+    change_schedule = ChangeSchedule(reactor, pending, changes, now)
+    publishing = Publishing(changes, rollouts, rollout_starts, convergence, publishers.published)
     metrics = controller_metrics(
         store,
         snapshot,
@@ -216,7 +224,6 @@ def compose(
         broker_publishers,
         shown,
     )
-    offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, now)
     readiness = Readiness(
         {"store": store, "configurations": snapshot} | {each.name: each for each in brokers},
         {"no_admin": api_tokens.no_admin, **describe_brokers(settings, brokers)},
@@ -236,7 +243,7 @@ def compose(
         ),
         RolloutsApi(rollouts, rollout_starts, configs, reader, registry, convergence, offload),
         PlansApi(rollouts),
-        HistoryApi(store, store, store, reader, offload),
+        HistoryApi(store, store, store, store, reader, offload),
         NamespacesApi(configs, snapshot, reader, registry, offload, reactor),
         ClusterApi(configs, identity, snapshot, registry, herd),
         ImportsApi(configs, reader, publishers.published, offload),
@@ -249,6 +256,7 @@ def compose(
         TokensApi(api_tokens, feed),
         FreezesApi(freezes, feed),
         PoliciesApi(policies, snapshot, rollouts, feed),
+        ChangesApi(changes, policies, freezes, configs, snapshot, publishing, offload),
         backup,
         StreamApi(config_stream, registry, rollouts, reactor, now),
         Health(snapshot),
@@ -258,13 +266,13 @@ def compose(
         MetricsEndpoint(metrics, reactor),
         *pages(reactor),
     ]
-    for part in (webhooks.deliveries, rollout_metrics, readiness, lag, feed, api_tokens, policies, backup):
+    for part in (webhooks.deliveries, rollout_metrics, pending, readiness, lag, feed, api_tokens, policies, backup):
         part.expose(metrics)
     auth, sessions, dispatcher = make_dispatcher(
         reactor, settings, metrics, registry, audit_log, places, api_tokens, throttle, herd, feed, identity, now
     )
     apis.append(SessionsApi(sessions))
-    site = _site(reactor, settings, dispatcher, apis, metrics, response_cache)
+    site = make_site(reactor, settings, dispatcher, apis, metrics, response_cache)
     api_tokens.ended.add(lambda who: site.cut({who}))
     listener = Listener(
         reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site, settings.client_ca_file
@@ -284,6 +292,7 @@ def compose(
         audit_log,
         api_tokens,
         driver,
+        change_schedule,
         *webhooks.services,
         feed,
         *serving,
@@ -305,6 +314,7 @@ def compose(
         audit_log,
         api_tokens,
         driver,
+        change_schedule,
         rollouts,
         feed,
         metrics,
@@ -313,33 +323,3 @@ def compose(
         site,
         services,
     )
-
-
-def _site(
-    reactor: Reactor,
-    settings: ControllerSettings,
-    dispatcher: Dispatcher,
-    apis: Sequence[object],
-    metrics: Metrics,
-    response_cache: ResponseCache | None,
-) -> BoundedSite:
-    document = BUILT_IN if settings.config_schema is None else {"type": "object"}
-    offload = Offload(in_threads_of(reactor))
-    resource = dispatcher.resource(*documented(reactor, "confd controller", apis, document, offload))
-    limits = Limits(
-        body=settings.max_config_bytes,
-        connections=raise_fd_limit(settings.max_connections),
-        from_one=settings.max_connections_per_address,
-    )
-    site = BoundedSite(
-        reactor,
-        resource,
-        limits,
-        dispatcher.large,
-        response_cache,
-        Proxies(settings.trusted_proxies),
-        settings.hosts,
-        settings.log_level == "debug",
-    )
-    site.request_metrics.expose(metrics)
-    return site

@@ -20,7 +20,7 @@ from confd.audit import Attempt
 from confd.changes import Committed, ReceivedReport, ReportVerdict
 from confd.codec.selectors import Selector
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Totals
-from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
+from confd.interfaces import IAuditStore, IChangeRequestStore, IChangeStore, IConfigStore, IHealth
 from confd.interfaces.webhooks import IWebhookStore
 from confd.model import Draft, Registration, Tag
 from confd.reports import AgentRecord, VersionOutcome
@@ -298,6 +298,7 @@ class IControllerStore(
     IFreezeStore,
     IPolicyStore,
     IWebhookStore,
+    IChangeRequestStore,
     IAuditStore,
     IHealth,
 ):

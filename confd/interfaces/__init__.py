@@ -19,7 +19,7 @@ from confd.interfaces.outputs import (
     OutputState,
     Step,
 )
-from confd.interfaces.stores import IAuditStore, IChangeListener, IChangeStore, IConfigStore
+from confd.interfaces.stores import IAuditStore, IChangeListener, IChangeRequestStore, IChangeStore, IConfigStore
 from confd.interfaces.strategies import POLL, ISink, IStrategy, IStrategyMaker, StrategyContext
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "IAuditStore",
     "IBroker",
     "IChangeListener",
+    "IChangeRequestStore",
     "IChangeStore",
     "IConfigStore",
     "IConfirmedChange",

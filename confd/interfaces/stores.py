@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -11,6 +11,7 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from confd.access.change_requests import ChangeJudge, ChangeRequest, NewChange, Origin, State
     from confd.audit import Attempt, AuditEntry, AuditOutcome
     from confd.changes import Batch, Change, Committed, Contents, IdentityRecord
     from confd.history import EpochChange, VersionSummary
@@ -148,3 +149,55 @@ class IAuditStore(Interface):
         Fire with the time of the newest entry of a backup that was sent, UTC; C{None} without such an entry. An entry
         L{confd.audit.CUT_OFF} takes back the entry of a backup before it.
         """
+
+
+class IChangeRequestStore(Interface):
+    """
+    Changes that wait for approvals or for their time, durable. Each step of a change is a change C{change_request} of
+    the feed, with the change as its value, without its document.
+
+    The store asks L{Draft.applies} in the transaction that publishes, and writes there that the change was applied. It
+    refuses with C{approval_required} a draft without a change where the policy of the namespace asks for approvals. It
+    marks changes as stale in the transaction that moves their base.
+    """
+
+    def propose_change(
+        namespace: str, rollout: int | None, make: NewChange, attempt: Attempt | None = None
+    ) -> Deferred[Committed[ChangeRequest]]:
+        """
+        Insert the change that C{make} returns for its surroundings; fires with the change and its new id.
+
+        @param namespace: may be retired.
+        @param rollout: the id of the rollout that the change belongs to; C{None} for other kinds.
+        @raise NotFound: C{unknown_namespace}.
+        @raise Conflict: C{too_many_changes}.
+        """
+
+    def step_change(
+        number: int, judge: ChangeJudge, attempt: Attempt | None = None, token_ids: Sequence[str] = ()
+    ) -> Deferred[Committed[ChangeRequest]]:
+        """
+        Ask C{judge} inside a transaction, and write what it wants.
+
+        @param token_ids: of tokens that C{judge} asks for, beside the tokens of the signers.
+        @raise NotFound: C{unknown_change}.
+        @raise ConfdError: that the judge raised.
+        """
+
+    def change_request(number: int) -> Deferred[ChangeRequest]:
+        """
+        Fire with a change and its document.
+
+        @raise NotFound: C{unknown_change}.
+        """
+
+    def change_requests(
+        namespace: str, states: Sequence[State], limit: int, before: int | None
+    ) -> Deferred[Sequence[ChangeRequest]]:
+        """Fire with at most C{limit} changes in these states, older than number C{before}, newest first."""
+
+    def pending_changes() -> Deferred[Sequence[ChangeRequest]]:
+        """Fire with the changes that are not over, by id, without documents."""
+
+    def origins(namespace: str, versions: Sequence[int]) -> Deferred[Mapping[int, Origin]]:
+        """Fire with the change, and its approvals, of each version among C{versions} that came from a change."""

@@ -10,6 +10,7 @@ A function makes a suite for a fixture, so that another store has its tests alre
 from confd.testing.agents import make_iagentstore_tests
 from confd.testing.audits import make_iauditstore_tests
 from confd.testing.brokers import BrokerFixture, MemoryBroker, MemoryServer, make_ibroker_tests
+from confd.testing.change_requests import make_ichangerequeststore_tests
 from confd.testing.changes import make_ichangestore_tests
 from confd.testing.examples import (
     a_configuration,
@@ -51,6 +52,7 @@ __all__ = [
     "make_iagentstore_tests",
     "make_iauditstore_tests",
     "make_ibroker_tests",
+    "make_ichangerequeststore_tests",
     "make_ichangestore_tests",
     "make_iconfigstore_tests",
     "make_ifreezestore_tests",

@@ -10,6 +10,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
+from confd.access.change_requests import describe_origin
 from confd.audit import Attempt, AuditOutcome
 from confd.changes import (
     IDENTITY,
@@ -29,6 +30,7 @@ from confd.codec.labels import format_labels
 from confd.codec.signing import SigningKey
 from confd.controller.interfaces import IControllerStore
 from confd.controller.store.change_log import ChangeLog, Written, revision_change
+from confd.controller.store.queries.audit import joined
 from confd.errors import Conflict, Gone, NotFound, Unavailable, Unprocessable
 from confd.history import EpochChange, VersionSummary, check_epoch, check_expected, check_import
 from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Registration, Revision
@@ -36,6 +38,7 @@ from confd.reports import AgentRecord, VersionOutcome
 from confd.rollouts import SUPERSEDE
 from confd.testing.memory_agents import MemoryAgents
 from confd.testing.memory_audit import AuditRows
+from confd.testing.memory_change_requests import ChangeRequestRows
 from confd.testing.memory_freezes import FreezeRows
 from confd.testing.memory_policies import PolicyRows
 from confd.testing.memory_rollouts import RolloutRows
@@ -46,7 +49,7 @@ T = TypeVar("T")
 
 
 @implementer(IControllerStore)
-class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, AuditRows):
+class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, ChangeRequestRows, AuditRows):
     """
     A store that forgets; its L{Deferred}s have fired when they are returned.
 
@@ -184,7 +187,7 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, A
             result = work(*arguments)
             self._queue_changes(result, attempt)
             if attempt is not None:
-                self._record([AuditOutcome(attempt, detail=detail(result.value))])
+                self._record([AuditOutcome(attempt, detail=joined(detail(result.value), result.note))])
             return result
 
         return self._write(both)
@@ -231,7 +234,7 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, A
         newest = self._revisions[draft.namespace][-1].configuration
         current = self._current_of(draft.namespace).configuration
         check_expected(draft, current.tag)
-        self._check_draft(draft)
+        change = self._check_draft(draft)
         if draft.rollout != SUPERSEDE:
             self._refuse_while_open(draft.namespace)
         self._check_changed(draft)
@@ -246,8 +249,12 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, A
             revision = self._append(each, draft.poll_interval or current.poll_interval)
         superseded = self._supersede(draft.namespace, revision.configuration.version, draft.made_at)
         self._prune(draft.namespace)
-        recorded = self._record_break_glass(draft.attempt, draft.namespace, revision.configuration.version)
-        return Written(revision, [*superseded, revision_change(revision, draft.arrived), *recorded])
+        changes = [
+            *superseded,
+            revision_change(revision, draft.arrived),
+            *self._follow_publish(draft, change, revision),
+        ]
+        return Written(revision, changes, describe_origin(change))
 
     def _create(self, draft: Draft) -> Written[Revision]:
         if self._in_use(draft.namespace):
@@ -255,13 +262,15 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, A
             if answered is not None:
                 return Written(answered)
             raise Conflict("namespace_exists", f"The namespace {draft.namespace!r} exists.")
-        self._restrictions(draft.namespace, draft.asked_at, draft.break_glass).check_freezes()
+        restrictions = self._restrictions(draft.namespace, draft.asked_at, draft.break_glass)
+        restrictions.check_freezes()
+        change = self._admit(draft, restrictions)
         self._retired.discard(draft.namespace)
         revision = self._append(
             draft, draft.poll_interval or self._revisions[DEFAULT_NAMESPACE][-1].configuration.poll_interval
         )
-        recorded = self._record_break_glass(draft.attempt, draft.namespace, revision.configuration.version)
-        return Written(revision, [revision_change(revision, draft.arrived), *recorded])
+        changes = [revision_change(revision, draft.arrived), *self._follow_publish(draft, change, revision)]
+        return Written(revision, changes, describe_origin(change))
 
     def _retire(self, name: str) -> Written[None]:
         self._check_in_use(name)

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
 from confd.access.break_glass import BreakGlass
+from confd.access.change_requests import ChangeRequest
 from confd.access.freezes import ActiveFreezes, Freeze
 from confd.access.policies import Policy, Restrictions
 from confd.audit import Attempt
@@ -25,6 +26,7 @@ class PolicyRows:
 
     _audited: Callable[..., Deferred[Any]]
     _freezes: list[Freeze]
+    _admit: Callable[..., ChangeRequest | None]
     _undoes: Callable[[Draft], bool]
 
     def __init__(self) -> None:
@@ -41,7 +43,7 @@ class PolicyRows:
         return self._audited(attempt, lambda policy: policy.text, self._save_policy, namespace, changes)
 
     def check_draft(self, draft: Draft, waves: int = 0) -> Deferred[None]:
-        return execute(self._check_draft, draft, waves)
+        return execute(self._check_draft, draft, waves).addCallback(lambda _: None)
 
     def break_glass_count(self) -> Deferred[int]:
         return execute(len, self._break_glass)
@@ -50,12 +52,13 @@ class PolicyRows:
         found = {each.version: each.reason for each in self._break_glass if each.namespace == namespace}
         return execute(lambda: {version: found[version] for version in versions if version in found})
 
-    def _check_draft(self, draft: Draft, waves: int = 0) -> None:
+    def _check_draft(self, draft: Draft, waves: int = 0) -> ChangeRequest | None:
         restrictions = self._restrictions(draft.namespace, draft.asked_at, draft.break_glass)
-        if not waves and restrictions.policy.rollback_free and self._undoes(draft):
-            return
-        restrictions.check_freezes()
-        restrictions.check_plan(waves)
+        free = not waves and restrictions.policy.rollback_free and self._undoes(draft)
+        if not free:
+            restrictions.check_freezes()
+            restrictions.check_plan(waves)
+        return self._admit(draft, restrictions, free)
 
     def _record_break_glass(
         self, attempt: Attempt | None, namespace: str, version: int | None, rollout: int | None = None

@@ -10,6 +10,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
+from confd.access.change_requests import ChangeRequest, describe_origin
 from confd.access.policies import PlanRequired, Policy, Restrictions, check_plan_change
 from confd.audit import Attempt, AuditOutcome
 from confd.changes import EXPOSED, Committed, Lanes, ReceivedReport, ReportVerdict
@@ -22,6 +23,7 @@ from confd.controller.store.change_log import (
     rollout_change,
     step_changes,
 )
+from confd.controller.store.queries.audit import joined
 from confd.controller.store.rollout_rules import (
     ROLLOUTS_WITH_MEMBERS,
     abort_draft,
@@ -70,8 +72,10 @@ class RolloutRows:
     _check_in_use: Callable[[str], None]
     _restrictions: Callable[..., Restrictions]
     _policies: dict[str, Policy]
-    _check_draft: Callable[..., None]
-    _record_break_glass: Callable[..., list[tuple[str, str, object]]]
+    _check_draft: Callable[..., ChangeRequest | None]
+    _admit: Callable[..., ChangeRequest | None]
+    _follow_publish: Callable[..., list[tuple[str, str, object]]]
+    _follow_step: Callable[..., list[tuple[str, str, object]]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,7 +178,7 @@ class RolloutRows:
             return Written(Stepped(self._find(number), self._members_of(number), True, answered))
         current = self._current_of(draft.namespace).configuration
         check_expected(draft, current.tag)
-        self._check_draft(draft, len(start.plan.waves))
+        change = self._check_draft(draft, len(start.plan.waves))
         self._refuse_while_open(draft.namespace)
         self._check_changed(draft)
         number = len(self._rollouts) + 1
@@ -194,8 +198,8 @@ class RolloutRows:
         changes: list[tuple[str, str, object]] = [rollout_change(rollout, members, revision)]
         if rollout.in_last_wave:
             changes.append(revision_change(revision, draft.arrived))
-        changes += self._record_break_glass(draft.attempt, draft.namespace, rollout.candidate, number)
-        return Written(Stepped(rollout, members, True, revision), changes)
+        changes += self._follow_publish(draft, change, revision, number)
+        return Written(Stepped(rollout, members, True, revision), changes, describe_origin(change))
 
     def _give_up_members(self, namespace: str) -> None:
         there = [each for each in self._rollouts if each.namespace == namespace]
@@ -210,8 +214,12 @@ class RolloutRows:
         following = step.judge(before, members)
         if following is None:
             return Written(Stepped(before, members, False))
-        if step.delivers:
-            self._restrictions(before.namespace, step.at, step.attempt.break_glass).check_freezes()
+        draft = following.draft if isinstance(following, NextStep) else None
+        change = None
+        if step.delivers or draft is not None:
+            restrictions = self._restrictions(before.namespace, step.at, step.attempt.break_glass)
+            restrictions.check_freezes()
+            change = None if draft is None else self._admit(draft, restrictions)
         if isinstance(following, Addition):
             return self._add(before, members, following, step)
         revision = self._publish_step(before, following, step)
@@ -223,12 +231,10 @@ class RolloutRows:
         self._expose(before, chosen, "picked", step.at, rollout.wave)
         self._follow_fates(before, rollout)
         self._prune(rollout.namespace)
-        self._record([AuditOutcome(step.attempt, detail=following.audited)])
+        self._record([AuditOutcome(step.attempt, detail=joined(following.audited, describe_origin(change)))])
         members = self._members_of(rollout.id)
-        changes = [
-            *step_changes(before, rollout, members, self._candidate(rollout), revision),
-            *self._record_break_glass(step.attempt, rollout.namespace, published, rollout.id),
-        ]
+        changes = step_changes(before, rollout, members, self._candidate(rollout), revision)
+        changes += self._follow_step(step, rollout, change, revision)
         return Written(Stepped(rollout, members, True, revision), changes)
 
     def _add(

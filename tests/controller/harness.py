@@ -67,7 +67,7 @@ class ControllerHarness:
         self.auth, self.apis, self.site = parts.auth, parts.apis, parts.site
         self.audit_log, self.metrics = parts.audit_log, parts.metrics
         self.api_tokens = parts.api_tokens
-        self.driver, self.rollouts = parts.driver, parts.rollouts
+        self.driver, self.rollouts, self.change_schedule = parts.driver, parts.rollouts, parts.change_schedule
         if started:
             self.start()
 
@@ -83,13 +83,15 @@ class ControllerHarness:
             self.audit_log,
             self.api_tokens,
             self.driver,
+            self.change_schedule,
             self.feed,
         ):
             part.startService()
 
     def stop(self) -> Deferred[None]:
         """Stop these parts; return a L{Deferred} that fires when all is written."""
-        for part in (self.config_stream, self.event_feed, self.publishers, self.feed, self.driver):
+        streams = self.config_stream, self.event_feed
+        for part in (*streams, self.publishers, self.feed, self.driver, self.change_schedule):
             part.stopService()
         stopped: Deferred[None] = maybeDeferred(self.convergence.stopService)
         for writer in (self.report_intake, self.audit_log, self.api_tokens, self.registry):

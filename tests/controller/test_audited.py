@@ -9,7 +9,9 @@ from typing import Any
 from attrs import evolve, field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.access.change_requests import checksum_of
 from confd.audit import AuditEntry, verify
+from confd.codec import strict_json
 from confd.web.api.endpoint import Endpoint, endpoints_of
 from confd.web.server.site import Limits
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
@@ -97,10 +99,19 @@ def a_freeze(harness: ControllerHarness) -> str:
     return str(harness.caller().post("/api/v1/freezes", json=A_FREEZE, auth=ADMIN).json["id"])
 
 
+def a_change(harness: ControllerHarness) -> str:
+    """Propose a change as another caller, which the admin may approve."""
+    grants = [{"role": "proposer", "namespaces": ["*"]}]
+    made = harness.caller().post("/api/v1/tokens", json={"name": "pat", "grants": grants}, auth=ADMIN).json
+    headers = {"Authorization": f"Bearer {made['token']}"}
+    return str(harness.caller().post("/api/v1/changes", json={"config": DOCUMENT}, headers=headers).json["id"])
+
+
 A_FREEZE = {"namespaces": ["*"], "until": "2026-12-01T00:00:00Z", "reason": "why"}
 A_TOKEN = {"name": "ci", "grants": [{"role": "viewer", "namespaces": ["*"]}]}
 A_PLAN = {"name": "night", "waves": [{"count": 1}]}
 DOCUMENT = {"url": "https://ip.me", "n": 7}
+A_CHECKSUM = checksum_of("publish", strict_json.document(DOCUMENT).checksum)
 A_NAMESPACE = {"name": "team-a", "config": DOCUMENT}
 CLUSTER = "00000000-0000-4000-8000-000000000001"
 
@@ -143,6 +154,20 @@ ASKS = {
     },
     "POST /api/v1/freezes": Ask("POST", "/api/v1/freezes", "", {"json": A_FREEZE}),
     "DELETE /api/v1/freezes/<int:number>": Ask("DELETE", "/api/v1/freezes/{}", "{}", prepare=a_freeze),
+    "POST /api/v1/changes": Ask("POST", "/api/v1/changes", "default", {"json": {"config": DOCUMENT}}),
+    **{
+        f"POST /api/v1/changes/<int:number>/{verb}": Ask(
+            "POST", f"/api/v1/changes/{{}}/{verb}", "{}", {"json": body}, a_change
+        )
+        for verb, body in (
+            ("approve", {"checksum": A_CHECKSUM}),
+            ("reject", {"comment": "no"}),
+            ("withdraw", {}),
+            ("schedule", {"at": "2026-11-25T12:00:00Z"}),
+            ("rebase", {}),
+            ("apply", {}),
+        )
+    },
     "POST /api/v1/tokens": Ask("POST", "/api/v1/tokens", "ci", {"json": A_TOKEN}),
     "DELETE /api/v1/tokens/<token_id>": Ask("DELETE", "/api/v1/tokens/{}", "{}", prepare=a_token),
     "POST /api/v1/tokens/<token_id>/rotate": Ask("POST", "/api/v1/tokens/{}/rotate", "{}", prepare=a_token),
@@ -173,7 +198,8 @@ class AuditedTests(SynchronousTestCase):
         current = self.successResultOf(store.current())
         agents = [*self.successResultOf(store.load_agents()), self.successResultOf(store.contents()).blocked]
         rollouts = self.successResultOf(store.open_rollouts()), self.successResultOf(store.plans())
-        access = [self.successResultOf(each()) for each in (store.tokens, store.freezes, store.policies)]
+        reads = (store.tokens, store.freezes, store.policies, store.pending_changes)
+        access = [self.successResultOf(each()) for each in reads]
         identity = self.successResultOf(store.contents()).identity
         return current, agents, identity, self.harness.snapshot.namespaces(), rollouts, access
 

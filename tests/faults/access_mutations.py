@@ -162,8 +162,8 @@ ACCESS_MUTANTS = (
         (
             Edit(
                 _CONFIGS,
-                "if not waves and restrictions.policy.rollback_free and _undoes(cursor, draft, current):",
-                "if not _undoes:",
+                "free = not waves and restrictions.policy.rollback_free and _undoes(cursor, draft, current)",
+                "free = not _undoes",
             ),
         ),
         (f"{_STORE}.test_undo_passes_and_no_other_rollback",),
@@ -178,20 +178,20 @@ ACCESS_MUTANTS = (
         (
             Edit(
                 _CONFIGS,
-                "    policies.restrictions(cursor, name, draft.asked_at, draft.break_glass).check_freezes()\n",
-                "",
+                "    restrictions.check_freezes()\n    change = change_requests.admit(cursor, draft, None",
+                "    change = change_requests.admit(cursor, draft, None",
             ),
         ),
         (f"{_STORE}.test_publish_and_creation_are_refused_while_a_freeze_is_active",),
     ),
     Mutant(
         "a freeze forgets replacements and waves",
-        (Edit(_STEPS, "    if step.delivers:\n", "    if not policies:\n"),),
+        (Edit(_STEPS, "    if step.delivers or draft is not None:\n", "    if not policies:\n"),),
         (f"{_STORE}.test_start_and_steps_that_deliver_are_refused_and_an_abort_is_not",),
     ),
     Mutant(
         "a freeze refuses an abort",
-        (Edit(_STEPS, "    if step.delivers:\n", "    if step:\n"),),
+        (Edit(_STEPS, "    if step.delivers or draft is not None:\n", "    if step:\n"),),
         (f"{_STORE}.test_start_and_steps_that_deliver_are_refused_and_an_abort_is_not",),
     ),
     Mutant(

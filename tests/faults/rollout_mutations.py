@@ -232,7 +232,7 @@ ROLLOUT_MUTANTS = (
     _mutant(
         "P16: a transition leaves no audit entry",
         f"{_QUERIES}/rollout_steps.py",
-        "    audit.append(cursor, [AuditOutcome(step.attempt, detail=following.audited)])\n",
+        "    audit.append(cursor, [AuditOutcome(step.attempt, detail=detail)])\n",
         "",
         f"{_STORE}.test_abort_publishes_the_document_of_the_base",
     ),

@@ -1,4 +1,4 @@
-"""Where the guard of a controller is built."""
+"""Where the guard and the site of a controller are built."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from confd.controller.agents.registry import Registry
 from confd.controller.audit_log import AuditLog
 from confd.controller.configs.herd import HerdBudget
 from confd.controller.configs.identity import ClusterIdentity
+from confd.controller.configs.schema import BUILT_IN
 from confd.controller.feed import Feed
 from confd.runtime.daemon import in_threads_of, reload_secrets
+from confd.runtime.listener import raise_fd_limit
 from confd.runtime.metrics import Metrics
 from confd.runtime.offload import Offload
 from confd.runtime.reactor import Reactor
@@ -24,7 +26,10 @@ from confd.web.auth.basic import BasicAuth, Credential
 from confd.web.auth.principals import Role
 from confd.web.auth.sessions import SessionAuth
 from confd.web.auth.throttle import Allowance, Throttle
-from confd.web.server.site import BoundedSite
+from confd.web.openapi.pages import documented
+from confd.web.server.proxies import Proxies
+from confd.web.server.response_cache import ResponseCache
+from confd.web.server.site import BoundedSite, Limits
 
 
 def make_dispatcher(
@@ -87,3 +92,34 @@ def follow_identities(
         site.allow_hosts(now.hosts)
 
     return reload_secrets(reactor, settings, environ, changed, "AGENT_PASSWORD", "ADMIN_PASSWORD")
+
+
+def make_site(
+    reactor: Reactor,
+    settings: ControllerSettings,
+    dispatcher: Dispatcher,
+    apis: Sequence[object],
+    metrics: Metrics,
+    response_cache: ResponseCache | None,
+) -> BoundedSite:
+    """Return the site that serves the endpoints, and their description."""
+    document = BUILT_IN if settings.config_schema is None else {"type": "object"}
+    offload = Offload(in_threads_of(reactor))
+    resource = dispatcher.resource(*documented(reactor, "confd controller", apis, document, offload))
+    limits = Limits(
+        body=settings.max_config_bytes,
+        connections=raise_fd_limit(settings.max_connections),
+        from_one=settings.max_connections_per_address,
+    )
+    site = BoundedSite(
+        reactor,
+        resource,
+        limits,
+        dispatcher.large,
+        response_cache,
+        Proxies(settings.trusted_proxies),
+        settings.hosts,
+        settings.log_level == "debug",
+    )
+    site.request_metrics.expose(metrics)
+    return site

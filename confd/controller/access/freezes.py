@@ -51,8 +51,12 @@ class Freezes:
 
     def active(self, namespace: str) -> ActiveFreezes:
         """Return the freezes that hold a namespace now."""
+        return self.active_at(namespace, self.now())
+
+    def active_at(self, namespace: str, moment: datetime) -> ActiveFreezes:
+        """Return the freezes that hold a namespace at a moment, as far as they are known now."""
         known = () if self._is_exempt(namespace) else self._known.values()
-        return ActiveFreezes.of(known, namespace, self.now())
+        return ActiveFreezes.of(known, namespace, moment)
 
     def frozen_until(self, namespace: str) -> datetime | None:
         """Return when the freeze of a namespace ends, as far as it is known; C{None} while none is active."""

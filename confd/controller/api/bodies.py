@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from confd.access.change_requests import Approval
 from confd.codec.headers import rfc3339
-from confd.controller.api.schemas import AgentItem, AgentReport, ConvergenceBody, Laggard, Quantiles
+from confd.controller.api.schemas import (
+    AgentItem,
+    AgentReport,
+    ApprovalItem,
+    ConvergenceBody,
+    Laggard,
+    PublishBody,
+    Quantiles,
+)
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Percentiles
-from confd.model import Tag
+from confd.model import Revision, Tag
 from confd.reports import AgentStatus, ReportState, VersionOutcome
 
 
@@ -71,6 +80,32 @@ def convergence_body(summary: ConvergenceSummary, laggards: Sequence[LaggingAgen
     if summary.rollout is not None:
         rollout = summary.rollout
         body["rollout"] = {"id": rollout.id, "candidate": rollout.candidate, "members": rollout.members}
+    return body
+
+
+def approval_items(approvals: Sequence[Approval]) -> list[ApprovalItem]:
+    """Return approvals as the API shows them."""
+    return [
+        {"subject": each.signer.subject, "who": each.signer.who, "at": rfc3339(each.at), "comment": each.comment}
+        for each in approvals
+    ]
+
+
+def publish_body(revision: Revision, published: bool) -> PublishBody:
+    """
+    Return the answer to a publish.
+
+    @param published: whether every broker has the version.
+    """
+    made = revision.configuration
+    body: PublishBody = {
+        "message": "Configuration updated successfully",
+        "version": made.version,
+        "epoch": made.epoch,
+        "published": published,
+    }
+    if revision.rollback_of is not None:
+        body["rollback_of"] = revision.rollback_of
     return body
 
 

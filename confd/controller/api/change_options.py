@@ -118,6 +118,46 @@ async def rollback_draft(
         raise Unprocessable(error.code, said, error.details) from None
 
 
+async def nested_draft(
+    configs: Configs, offload: Offload, namespace: str, config: JsonObject, call: Call, **rest: Any
+) -> Draft:
+    """
+    Return a draft of the document in the field C{config} of a body.
+
+    @param rest: the other fields of L{Draft}.
+    @raise Unprocessable: the document does not fit the schema.
+    """
+    document = await offload.run(call.size, strict_json.document, config)
+    try:
+        return configs.draft(namespace, config, document, call.principal.who, **rest)
+    except Unprocessable as error:
+        # Pointers lead to what was sent; there the document is a part of it.
+        details = [{**each, "pointer": f"/config{each['pointer']}"} for each in error.details]
+        raise Unprocessable(error.code, error.message, details) from None
+
+
+async def change_draft(
+    configs: Configs,
+    offload: Offload,
+    namespace: str,
+    config: JsonObject | None,
+    rollback_of: int | None,
+    call: Call,
+    **rest: Any,
+) -> Draft:
+    """
+    Return a draft of a document, or of the document of an earlier version: see L{nested_draft}, L{rollback_draft}.
+
+    @raise Malformed: C{bad_field}, unless exactly one of the two is given.
+    """
+    if (config is None) == (rollback_of is None):
+        raise bad_field("config", "Give either config or rollback_of.")
+    if rollback_of is not None:
+        return await rollback_draft(configs, offload, namespace, rollback_of, call, **rest)
+    assert config is not None
+    return await nested_draft(configs, offload, namespace, config, call, **rest)
+
+
 def conditions(call: Call, rollout: str | None, if_changed: bool = False) -> JsonObject:
     """
     Return the fields of L{Draft} that say who asks for a change, and what it is bound to.

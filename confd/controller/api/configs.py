@@ -14,6 +14,7 @@ from confd.codec import strict_json
 from confd.codec.headers import entity_tags, etag, names_version, not_modified
 from confd.controller.access.policies import Policies
 from confd.controller.agents.registry import Registry
+from confd.controller.api.bodies import publish_body
 from confd.controller.api.change_options import (
     CONFIGURATIONS,
     QUORUM,
@@ -220,14 +221,7 @@ class ConfigsApi:
         """Publish a draft, and wait for agents if the query has C{wait}."""
         revision = await self._configs.publish(draft)
         made = revision.configuration
-        body: PublishBody = {
-            "message": "Configuration updated successfully",
-            "version": made.version,
-            "epoch": made.epoch,
-            "published": await self._published(made.namespace),
-        }
-        if revision.rollback_of is not None:
-            body["rollback_of"] = revision.rollback_of
+        body = publish_body(revision, await self._published(made.namespace))
         status = 200
         if query.wait is not None:
             reached, body["convergence"] = await self._wait_for_quorum(query, made)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import msgspec
-from attrs import define
+from attrs import define, frozen
 
+from confd.access.change_requests import Origin
 from confd.codec.headers import rfc3339
+from confd.controller.api.bodies import approval_items
 from confd.controller.api.change_options import VersionNumber
 from confd.controller.api.schemas import DiffBody, HistoryPage, VersionBody, VersionItem
 from confd.controller.configs.diff import difference
@@ -15,7 +18,7 @@ from confd.controller.configs.reader import ConfigReader
 from confd.controller.interfaces import IPolicyStore, IRolloutStore
 from confd.errors import Gone
 from confd.history import VersionSummary
-from confd.interfaces import IConfigStore
+from confd.interfaces import IChangeRequestStore, IConfigStore
 from confd.model import Revision
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
@@ -49,6 +52,21 @@ class DiffQuery(NamespaceQuery, forbid_unknown_fields=True, kw_only=True):
     to: VersionNumber | None = None
 
 
+@frozen
+class _More:
+    """
+    The facts of a version that its line in the history leaves out.
+
+    @ivar fate: its rollout, and its fate as a candidate.
+    @ivar reason: of the break-glass call that published it.
+    @ivar origin: the change that it came from.
+    """
+
+    fate: tuple[int, str] | None
+    reason: str | None
+    origin: Origin | None
+
+
 @define(eq=False)
 class HistoryApi:
     """Reads from the store; a namespace that was retired has no history to show until it is made again."""
@@ -56,6 +74,7 @@ class HistoryApi:
     _store: IConfigStore
     _rollouts: IRolloutStore
     _policies: IPolicyStore
+    _changes: IChangeRequestStore
     _reader: ConfigReader
     _offload: Offload
 
@@ -74,11 +93,8 @@ class HistoryApi:
         found = await self._store.history(query.namespace, query.limit + 1, query.before)
         page = found[: query.limit]
         numbers = [each.tag.version for each in page]
-        fates = await self._rollouts.fates(query.namespace, numbers)
-        reasons = await self._policies.break_glass_reasons(query.namespace, numbers)
-        body: HistoryPage = {
-            "items": [_line(each, fates.get(each.tag.version), reasons.get(each.tag.version)) for each in page]
-        }
+        more = await self._read_more(query.namespace, numbers)
+        body: HistoryPage = {"items": [_line(each, more[each.tag.version]) for each in page]}
         if len(found) > len(page):
             body["next"] = page[-1].tag.version
         return body
@@ -95,9 +111,15 @@ class HistoryApi:
         """Return the document of a version, with its author and comment."""
         await self._reader.require(call.query.namespace)
         revision = await self._store.revision(call.query.namespace, version)
-        fates = await self._rollouts.fates(call.query.namespace, [version])
-        reasons = await self._policies.break_glass_reasons(call.query.namespace, [version])
-        return _described(revision, fates.get(version), reasons.get(version))
+        more = await self._read_more(call.query.namespace, [version])
+        return _described(revision, more[version])
+
+    async def _read_more(self, namespace: str, numbers: Sequence[int]) -> Mapping[int, _More]:
+        """Return by version what the history does not hold."""
+        fates = await self._rollouts.fates(namespace, numbers)
+        reasons = await self._policies.break_glass_reasons(namespace, numbers)
+        origins = await self._changes.origins(namespace, numbers)
+        return {each: _More(fates.get(each), reasons.get(each), origins.get(each)) for each in numbers}
 
     @endpoint(
         "GET",
@@ -117,13 +139,8 @@ class HistoryApi:
         return {"from": old.version, "to": new.version, "patch": found.patch, "text": found.text}
 
 
-def _line(version: VersionSummary, fate: tuple[int, str] | None, reason: str | None) -> VersionItem:
-    """
-    Return a version.
-
-    @param fate: its rollout, and its fate as a candidate.
-    @param reason: of the break-glass call that published it.
-    """
+def _line(version: VersionSummary, more: _More) -> VersionItem:
+    """Return a version."""
     described: VersionItem = {
         "version": version.tag.version,
         "epoch": version.tag.epoch,
@@ -136,19 +153,21 @@ def _line(version: VersionSummary, fate: tuple[int, str] | None, reason: str | N
     }
     if version.rollback_of is not None:
         described["rollback_of"] = version.rollback_of
-    if fate is not None:
-        described["rollout"], state = fate
+    if more.fate is not None:
+        described["rollout"], state = more.fate
         if state != "activated":
             described["state"] = "dropped" if state == "dropped" else "candidate"
-    if reason is not None:
-        described["break_glass"] = reason
+    if more.reason is not None:
+        described["break_glass"] = more.reason
+    if more.origin is not None:
+        described["change"], described["approvals"] = more.origin.change, approval_items(more.origin.approvals)
     return described
 
 
-def _described(revision: Revision, fate: tuple[int, str] | None, reason: str | None) -> VersionBody:
+def _described(revision: Revision, more: _More) -> VersionBody:
     there = revision.configuration
     return {
-        **_line(VersionSummary.of(revision), fate, reason),
+        **_line(VersionSummary.of(revision), more),
         "namespace": there.namespace,
         "cluster_id": there.cluster_id,
         "updated_at": rfc3339(there.updated_at),

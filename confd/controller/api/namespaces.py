@@ -13,7 +13,7 @@ from confd.codec import strict_json
 from confd.codec.headers import rfc3339
 from confd.codec.strict_json import JsonObject
 from confd.controller.agents.registry import Registry
-from confd.controller.api.change_options import Comment
+from confd.controller.api.change_options import Comment, nested_draft
 from confd.controller.api.schemas import NamespaceItem
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.service import Configs
@@ -106,21 +106,16 @@ class NamespacesApi:
         if not valid_namespace(wanted.name):
             sentence = "A namespace is named by 1 to 63 lower-case letters, digits and dashes."
             raise Unprocessable("bad_namespace", sentence, [{"pointer": "/name", "message": sentence}])
-        document = await self._offload.run(call.size, strict_json.document, wanted.config)
-        try:
-            draft = self._configs.draft(
-                wanted.name,
-                wanted.config,
-                document,
-                call.principal.who,
-                comment=wanted.comment,
-                arrived=call.arrived,
-                attempt=call.attempt,
-            )
-        except Unprocessable as error:
-            # Pointers lead to what was sent; there the document is a part of it.
-            details = [{**each, "pointer": f"/config{each['pointer']}"} for each in error.details]
-            raise Unprocessable(error.code, error.message, details) from None
+        draft = await nested_draft(
+            self._configs,
+            self._offload,
+            wanted.name,
+            wanted.config,
+            call,
+            comment=wanted.comment,
+            arrived=call.arrived,
+            attempt=call.attempt,
+        )
         if call.query.dry_run:
             if self._snapshot.find(wanted.name) is not None:
                 raise Conflict("namespace_exists", f"The namespace {wanted.name!r} exists; publish to it instead.")

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from confd.access.change_requests import unknown_change
 from confd.controller.agents.registry import Registry
 from confd.controller.configs.snapshot import unknown_namespace
 from confd.controller.interfaces import IRolloutStore
-from confd.errors import NotFound
+from confd.errors import ConfdError, NotFound
+from confd.interfaces import IChangeRequestStore
 from confd.reports import unknown_agent
 from confd.rollouts import unknown_rollout
 from confd.runtime.lru import put
 from confd.web.api.places import IPlaces
 from confd.web.auth.principals import CLUSTER, Place
 
-#: Rollouts whose namespaces are remembered.
+#: Rollouts and changes whose namespaces are remembered.
 MAX_REMEMBERED = 1024
 
 
 @implementer(IPlaces)
 @define(eq=False)
 class Places:
-    """Finds agents in memory, and rollouts in the store; the namespace of a rollout never changes."""
+    """Finds agents in memory, and rollouts and changes in the store; their namespaces never change."""
 
     _registry: Registry
-    _store: IRolloutStore
-    _namespaces: dict[int, str] = field(factory=dict, init=False)
+    _rollouts: IRolloutStore
+    _changes: IChangeRequestStore
+    _namespaces: dict[tuple[str, int], str] = field(factory=dict, init=False)
 
     def namespace(self, name: str) -> Place:
         return Place(name, partial(unknown_namespace, name))
@@ -39,13 +43,26 @@ class Places:
         return Place(CLUSTER if record is None else record.namespace, partial(unknown_agent, agent_id))
 
     def rollout(self, number: int) -> Deferred[Place]:
-        return Deferred.fromCoroutine(self._find_rollout(number))
+        async def read() -> str:
+            rollout, _ = await self._rollouts.rollout(number)
+            return str(rollout.namespace)
 
-    async def _find_rollout(self, number: int) -> Place:
-        if number not in self._namespaces:
+        return Deferred.fromCoroutine(self._find("rollout", number, read, partial(unknown_rollout, number)))
+
+    def change(self, number: int) -> Deferred[Place]:
+        async def read() -> str:
+            return str((await self._changes.change_request(number)).namespace)
+
+        return Deferred.fromCoroutine(self._find("change", number, read, partial(unknown_change, number)))
+
+    async def _find(
+        self, kind: str, number: int, read: Callable[[], Awaitable[str]], unknown: Callable[[], ConfdError]
+    ) -> Place:
+        """Return the place of a numbered object, and remember its namespace."""
+        key = kind, number
+        if key not in self._namespaces:
             try:
-                rollout, _ = await self._store.rollout(number)
+                put(self._namespaces, key, await read(), MAX_REMEMBERED)
             except NotFound:
-                return Place(CLUSTER, partial(unknown_rollout, number))
-            put(self._namespaces, number, rollout.namespace, MAX_REMEMBERED)
-        return Place(self._namespaces[number], partial(unknown_rollout, number))
+                return Place(CLUSTER, unknown)
+        return Place(self._namespaces[key], unknown)

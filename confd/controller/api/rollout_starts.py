@@ -47,6 +47,8 @@ class RolloutStarts:
             body["rollout"]["warnings"] = list(warnings)
         if revision.rollback_of is not None:
             body["rollback_of"] = revision.rollback_of
+        if draft.applies is not None:
+            body["change"] = draft.applies.change
         if query.wait is not None:
             await self._rollouts.over(number, made.namespace, query.timeout or TIMEOUT_SECONDS)
             body["rollout"] = await self._body(number)

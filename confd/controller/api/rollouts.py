@@ -11,9 +11,8 @@ from confd.codec import strict_json
 from confd.controller.agents.registry import Registry
 from confd.controller.api.change_options import (
     ChangeQuery,
-    bad_field,
+    change_draft,
     conditions,
-    rollback_draft,
 )
 from confd.controller.api.rollout_requests import (
     STATES,
@@ -276,19 +275,9 @@ class RolloutsApi:
         return self._answer(await act(number, Wish(call.header("If-Match"), call.attempt, comment)))
 
     async def _draft(self, call: Call, namespace: str, wanted: ReplaceRequest, **rest: Any) -> Draft:
-        if (wanted.config is None) == (wanted.rollback_of is None):
-            raise bad_field("config", "Give either config or rollback_of.")
         rest |= {"comment": wanted.comment, "poll_interval": wanted.poll_interval_seconds}
-        if wanted.rollback_of is not None:
-            return await rollback_draft(self._configs, self._offload, namespace, wanted.rollback_of, call, **rest)
-        assert wanted.config is not None
-        document = await self._offload.run(call.size, strict_json.document, wanted.config)
-        try:
-            return self._configs.draft(namespace, wanted.config, document, call.principal.who, **rest)
-        except Unprocessable as error:
-            # Pointers lead to what was sent; there the document is a part of it.
-            details = [{**each, "pointer": f"/config{each['pointer']}"} for each in error.details]
-            raise Unprocessable(error.code, error.message, details) from None
+        configs, offload = self._configs, self._offload
+        return await change_draft(configs, offload, namespace, wanted.config, wanted.rollback_of, call, **rest)
 
     def _answer(self, view: RolloutView) -> Answer:
         body = whole_rollout(self._convergence, view)

@@ -170,7 +170,8 @@ class PublishBody(TypedDict):
     """
     A new version; C{published} tells whether every broker has it.
 
-    C{convergence} is present with C{wait}; it is C{null} if the version keeps no convergence any more.
+    C{convergence} is present with C{wait}; it is C{null} if the version keeps no convergence any more. C{change} is the
+    change that was applied.
     """
 
     message: str
@@ -178,6 +179,7 @@ class PublishBody(TypedDict):
     epoch: int
     published: bool
     rollback_of: NotRequired[int]
+    change: NotRequired[int]
     convergence: NotRequired[ConvergenceBody | None]
 
 
@@ -215,12 +217,22 @@ class DryRunBody(TypedDict):
     cannot_report: NotRequired[int]
 
 
+class ApprovalItem(TypedDict):
+    """An approval of a change."""
+
+    subject: str
+    who: str
+    at: Moment
+    comment: str
+
+
 class VersionItem(TypedDict):
     """
     A version without its document.
 
     A version that a rollout made has its id. C{state} is absent once the version was current. C{break_glass} is the
-    reason of a call that passed the policy and the freezes of the namespace.
+    reason of a call that passed the policy and the freezes of the namespace. A version that came from a change has the
+    id and the approvals of the change.
     """
 
     version: int
@@ -235,6 +247,8 @@ class VersionItem(TypedDict):
     rollout: NotRequired[int]
     state: NotRequired[Literal["candidate", "dropped"]]
     break_glass: NotRequired[str]
+    change: NotRequired[int]
+    approvals: NotRequired[list[ApprovalItem]]
 
 
 class HistoryPage(TypedDict):

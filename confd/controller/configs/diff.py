@@ -44,10 +44,14 @@ class Difference:
     text: str
 
 
-def difference(old: Configuration, new: Configuration) -> Difference:
-    """Compare two configurations; for documents of a megabyte that takes a second, so not in the reactor's thread."""
+def difference(old: Configuration, new: Configuration, name: str = "") -> Difference:
+    """
+    Compare two configurations; for documents of a megabyte that takes a second, so not in the reactor's thread.
+
+    @param name: of the new configuration, for people; empty for its version.
+    """
     before, after = strict_json.decode(old.document.raw), strict_json.decode(new.document.raw)
-    names = f"version {old.version}", f"version {new.version}"
+    names = f"version {old.version}", name or f"version {new.version}"
     text = unified(_lines(before), _lines(after), *names)
     if old.poll_interval != new.poll_interval:
         header = "" if text else f"--- {names[0]}\n+++ {names[1]}\n"

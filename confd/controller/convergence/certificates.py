@@ -8,9 +8,11 @@ from datetime import datetime
 import msgspec
 from attrs import define
 
+from confd.access.change_requests import Origin
 from confd.codec.certificate import KIND, Certificate, leaf_of, root_of, sign
 from confd.codec.headers import rfc3339
 from confd.codec.signing import SigningKey
+from confd.codec.strict_json import JsonValue
 from confd.controller.agents.registry import Registry
 from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.convergence.tracker import Convergence
@@ -49,6 +51,7 @@ class Certificates:
         """
         revision = await self._store.revision(namespace, version)
         fates = await self._store.fates(namespace, [version])
+        origins = await self._store.origins(namespace, [version])
         progress = self._convergence.progress(namespace, version)
         if progress is None:
             raise Gone(
@@ -68,7 +71,7 @@ class Certificates:
             progress.applied,
             "",
             revision.author,
-            [],
+            _approvals(origins.get(version)),
             fates[version][0] if version in fates else None,
             "",
             "",
@@ -89,6 +92,24 @@ def _require_quorum(progress: VersionProgress, targeted: int, quorum: float) -> 
             f"{progress.applied} of {targeted} agents have applied {progress.tag}, and the certificate needs"
             f" {quorum:g} percent of them; wait for the others, or ask for a lower quorum.",
         )
+
+
+def _approvals(origin: Origin | None) -> list[JsonValue]:
+    """Return by whom the change was approved that the version came from."""
+    return (
+        []
+        if origin is None
+        else [
+            {
+                "change": origin.change,
+                "subject": each.signer.subject,
+                "who": each.signer.who,
+                "at": rfc3339(each.at),
+                "comment": each.comment,
+            }
+            for each in origin.approvals
+        ]
+    )
 
 
 def _signed(

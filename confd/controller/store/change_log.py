@@ -8,9 +8,11 @@ from typing import Any, Generic, TypeVar
 from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
+from confd.access.change_requests import ChangeRequest
 from confd.access.tokens import Token
 from confd.changes import (
     AGENT,
+    CHANGE_REQUEST,
     EXPOSED,
     REVISION,
     ROLLOUT,
@@ -42,10 +44,12 @@ class Written(Generic[T]):
     The result of a work that changes what a controller keeps in memory.
 
     @ivar changes: kind, subject and value of each change; none for an idempotent replay.
+    @ivar note: follows the detail of the audit entry.
     """
 
     value: T
     changes: Sequence[tuple[str, str, object]] = ()
+    note: str = ""
 
 
 @define(eq=False)
@@ -238,6 +242,11 @@ def step_changes(
 def token_change(token: Token) -> tuple[str, str, Token]:
     """Return the change of a token; the time of its last use changes with no change of the feed."""
     return TOKEN, token.id, evolve(token, last_used_at=None, last_used_from=None)
+
+
+def request_change(change: ChangeRequest) -> tuple[str, str, ChangeRequest]:
+    """Return the change of the feed for a row of a change request; it holds no document."""
+    return CHANGE_REQUEST, change.namespace, evolve(change, document=None)
 
 
 def lanes_of(rollout: Rollout, members: Sequence[Member], candidate: Revision | None) -> Lanes:

@@ -5,30 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from confd.access.freezes import Freeze
-from confd.access.policies import Policy
 from confd.access.tokens import Token
 from confd.audit import Attempt, AuditEntry, AuditOutcome
 from confd.changes import Committed, IdentityRecord, ReceivedReport, ReportVerdict
 from confd.codec.labels import format_labels
-from confd.controller.interfaces import IFreezeStore, IPolicyStore, IResidentStore, IRolloutStore, ITokenStore
+from confd.controller.interfaces import (
+    IFreezeStore,
+    IResidentStore,
+    IRolloutStore,
+    ITokenStore,
+)
+from confd.controller.store.access_store import AccessStore
 from confd.controller.store.change_log import ChangeLog, Written
 from confd.controller.store.cursor import Dialect, Work
 from confd.controller.store.queries import (
     agents,
     audit,
-    break_glass,
     configs,
     epoch,
     freezes,
     members,
-    policies,
     pruning,
     rollout_steps,
     rollouts,
@@ -81,12 +84,11 @@ class DatabaseThreads(Protocol):
     IRolloutStore,
     ITokenStore,
     IFreezeStore,
-    IPolicyStore,
     IWebhookStore,
     IAuditStore,
     IHealth,
 )
-class DatabaseStore(Service):
+class DatabaseStore(AccessStore, Service):
     """
     The requests of L{confd.controller.interfaces.IControllerStore} that are alike in all databases.
 
@@ -260,15 +262,6 @@ class DatabaseStore(Service):
     def remove_freeze(self, number: int, at: datetime, attempt: Attempt | None = None) -> Deferred[Committed[Freeze]]:
         return self._audited(partial(freezes.remove, number=number, at=at), attempt, describe_freeze)
 
-    def policies(self) -> Deferred[Mapping[str, Policy]]:
-        return self._engine.read(policies.load)
-
-    def save_policy(
-        self, namespace: str, changes: Mapping[str, Any], attempt: Attempt | None = None
-    ) -> Deferred[Committed[Policy]]:
-        work = partial(policies.save, namespace=namespace, changes=changes)
-        return self._audited(work, attempt, lambda policy: policy.text)
-
     def queue_changes(
         self,
         receivers: int,
@@ -283,15 +276,6 @@ class DatabaseStore(Service):
 
     def advance(self, receiver: int, done: int | None, holder: str, at: datetime) -> Deferred[QueueState]:
         return self._engine.write(partial(webhooks.advance, receiver=receiver, done=done, holder=holder, at=at))
-
-    def check_draft(self, draft: Draft, waves: int = 0) -> Deferred[None]:
-        return self._engine.read(partial(configs.preview, draft=draft, waves=waves))
-
-    def break_glass_count(self) -> Deferred[int]:
-        return self._engine.read(break_glass.count)
-
-    def break_glass_reasons(self, namespace: str, versions: Sequence[int]) -> Deferred[Mapping[int, str]]:
-        return self._engine.read(partial(break_glass.reasons, namespace=namespace, versions=versions))
 
     def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
         return self._engine.write(partial(agents.touch, polls=polls, statement=self.dialect.touch))

@@ -200,6 +200,8 @@ class Dispatcher:
             return self._places.agent(getattr(query, "id", "") or str(parts["agent_id"]))
         if self._places is not None and declared.scope is Scope.ROLLOUT:
             return await self._places.rollout(cast(int, parts["number"]))
+        if self._places is not None and declared.scope is Scope.CHANGE:
+            return await self._places.change(cast(int, parts["number"]))
         if declared.scope is Scope.NAMESPACE:
             return self._named(str(parts["name"]))
         return self._place(request, declared, query)

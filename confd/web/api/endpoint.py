@@ -100,6 +100,7 @@ class Scope(enum.Enum):
     @cvar NAMESPACE: the namespace that the path names.
     @cvar AGENT: the namespace of the agent that the path or the query names.
     @cvar ROLLOUT: the namespace of the rollout that the path names.
+    @cvar CHANGE: the namespace of the change that the path names.
     @cvar TOKEN: as L{CLUSTER}; but the token that the path names needs no permission.
     @cvar ANY: the permission in any namespace is enough; the handler shows only what the caller may see.
     """
@@ -110,6 +111,7 @@ class Scope(enum.Enum):
     NAMESPACE = "namespace"
     AGENT = "agent"
     ROLLOUT = "rollout"
+    CHANGE = "change"
     TOKEN = "token"
     ANY = "any"
 

@@ -24,3 +24,6 @@ class IPlaces(Interface):
 
     def rollout(number: int) -> Deferred[Place]:
         """Fire with the place of a rollout."""
+
+    def change(number: int) -> Deferred[Place]:
+        """Fire with the place of a change."""

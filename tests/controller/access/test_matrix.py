@@ -62,6 +62,15 @@ EXPECTED = """
     POST   /api/v1/epoch/raise                                 admin                                  cluster
     POST   /api/v1/cluster/adopt                               admin                                  cluster
     POST   /api/v1/signing-key/rotate                          admin                                  cluster
+    GET    /api/v1/changes                                     changes.read                           query
+    POST   /api/v1/changes                                     change.propose                         query
+    GET    /api/v1/changes/<int:number>                        changes.read                           change
+    POST   /api/v1/changes/<int:number>/approve                change.approve                         change
+    POST   /api/v1/changes/<int:number>/reject                 change.approve                         change
+    POST   /api/v1/changes/<int:number>/withdraw               change.propose                         change
+    POST   /api/v1/changes/<int:number>/schedule               config.publish                         change
+    POST   /api/v1/changes/<int:number>/rebase                 change.propose                         change
+    POST   /api/v1/changes/<int:number>/apply                  config.publish                         change
     GET    /api/v1/freezes                                     changes.read                           any
     POST   /api/v1/freezes                                     freeze.write                           any
     DELETE /api/v1/freezes/<int:number>                        freeze.write                           any
@@ -121,11 +130,15 @@ def expected(row: Row, role: str, namespace: str) -> str:
     return "allowed" if role in row.roles() else "forbidden"
 
 
+#: The codes of objects that do not exist, or are hidden.
+HIDDEN = ("unknown_namespace", "unknown_agent", "unknown_rollout", "unknown_change")
+
+
 def verdict(reply: Reply) -> str:
     """Return the answer of the guard: a handler may answer an allowed request with any other error."""
     if reply.status == 403 and reply.code == "forbidden":
         return "forbidden"
-    if reply.status == 404 and reply.code in ("unknown_namespace", "unknown_agent", "unknown_rollout"):
+    if reply.status == 404 and reply.code in HIDDEN:
         return "hidden"
     return f"{reply.status} {reply.code}" if reply.status in (401, 500) else "allowed"
 
@@ -146,13 +159,15 @@ class MatrixTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.harness = ControllerHarness(LOGIN_FAILURES="0", CHANGES_PER_MINUTE="0")
         self.addCleanup(self.harness.stop)
-        self.agents, self.rollouts = {UNKNOWN: "no-such-agent"}, {UNKNOWN: "987"}
+        self.agents, self.rollouts, self.changes = {UNKNOWN: "no-such-agent"}, {UNKNOWN: "987"}, {UNKNOWN: "987"}
         for name in (MINE, OTHER):
             self.admin("POST", "/api/v1/namespaces", {"name": name, "config": DOCUMENT})
             self.agents[name] = self.harness.join(namespace=name)
             self.harness.report(self.agents[name], self.harness.tag(name), namespace=name)
             started = self.admin("POST", f"/api/v1/config?namespace={name}&rollout=canary", DOCUMENT)
             self.rollouts[name] = str(started.json["rollout"]["id"])
+            proposed = self.admin("POST", f"/api/v1/changes?namespace={name}", {"config": DOCUMENT})
+            self.changes[name] = str(proposed.json["id"])
         self.secrets = {each.value: self.create(each.value)["token"] for each in Role}
 
     def create(self, role: str, name: str = "", **rest: object) -> Any:
@@ -187,7 +202,8 @@ class MatrixTests(SynchronousTestCase):
     def request(self, declared: Endpoint, secret: str, namespace: str) -> Reply:
         """Send a request to an endpoint, which acts in a namespace."""
         path = declared.path.replace("<agent_id>", self.agents[namespace]).replace("<int:version>", "1")
-        path = path.replace("<int:number>", self.rollouts[namespace])
+        numbers = self.changes if declared.scope is Scope.CHANGE else self.rollouts
+        path = path.replace("<int:number>", numbers[namespace])
         path = path.replace("<name>", namespace) if declared.scope is Scope.NAMESPACE else path
         path = re.sub(r"<\w+>", "nothing", path)
         if declared.scope is Scope.QUERY:

@@ -32,7 +32,7 @@ class Path:
     @ivar held_by: what may refuse it. A start by a plan with waves satisfies any plan.
     @ivar undoes: whether it goes back to the version before; a free undo is held by nothing.
     @ivar direct: whether the caller asked for no rollout, so that a policy cannot start one instead.
-    @ivar prepare: the rollout that it needs: C{open}, C{paused} or none.
+    @ivar prepare: the rollout that it needs: C{open}, C{paused} or none; C{change} for an approved change.
     @ivar breaks_glass: whether it takes a reason for break-glass.
     """
 
@@ -73,6 +73,7 @@ PATHS = {
     "abort paused": Path(f"{ROLLOUTS}/1/abort", {}, NOTHING, prepare="paused", breaks_glass=False),
     "creation": Path("/api/v1/namespaces", {"name": "team", "config": DOCUMENT}, START),
     "retirement": Path("/api/v1/namespaces/old", {}, NOTHING, breaks_glass=False, method="DELETE"),
+    "apply": Path("/api/v1/changes/1/apply", {}, frozenset({"plan", "freeze"}), prepare="change"),
     "epoch": Path("/api/v1/epoch/raise", {}, NOTHING, breaks_glass=False),
     "adopt": Path("/api/v1/cluster/adopt", {"cluster_id": CLUSTER}, NOTHING, breaks_glass=False),
 }
@@ -89,11 +90,17 @@ class Rules:
     frozen: bool
     exempt: bool
     free: bool
+    approvals: int = 0
 
     @property
     def policy(self) -> dict[str, object]:
         """The body that sets it."""
-        return {"plan": self.plan, "freeze_exempt": self.exempt, "rollback_free": self.free}
+        return {
+            "plan": self.plan,
+            "freeze_exempt": self.exempt,
+            "rollback_free": self.free,
+            "approvals": self.approvals,
+        }
 
     def refusal(self, path: Path) -> str:
         """Return the code with which a path is refused; empty if it is not."""
@@ -103,7 +110,7 @@ class Rules:
             return "frozen"
         if "plan" in path.held_by and self.plan != "direct" and path.direct:
             return "plan_required"
-        return ""
+        return "approval_required" if "approval" in path.held_by and self.approvals else ""
 
     def starts(self, path: Path) -> bool:
         """Return whether the policy makes a rollout of a path that asked for none."""
@@ -120,6 +127,9 @@ def rules_of(path: Path) -> Iterator[Rules]:
     if path.held_by == NOTHING:
         yield STRICT
         return
+    for free in (True, False):
+        if not free or path.undoes:
+            yield Rules("direct", False, False, free, 1)
     freezes = budget(((False, False), (True, False)), ((False, False), (True, False), (True, True)))
     for plan, (frozen_, exempt), free in product(("direct", "canary"), freezes, (True, False)):
         if not free or path.undoes:
@@ -143,7 +153,9 @@ class WritePathTests(SynchronousTestCase):
         for number in range(3):
             agent_id = self.harness.join(hostname=f"host-{number}")
             self.harness.report(agent_id, self.harness.tag())
-        if path.prepare:
+        if path.prepare == "change":
+            self.approved_change()
+        elif path.prepare:
             self.done("POST", "/api/v1/config?rollout=canary", {**DOCUMENT, "n": 4})
         if path.prepare == "paused":
             self.done("POST", f"{ROLLOUTS}/1/pause")
@@ -155,6 +167,15 @@ class WritePathTests(SynchronousTestCase):
         if rules.frozen:
             freeze = {"namespaces": ["*"], "until": "2026-11-25T00:00:00Z", "reason": "why"}
             self.done("POST", "/api/v1/freezes", freeze)
+
+    def approved_change(self) -> None:
+        """Propose a change, and approve it with another name."""
+        grants = [{"role": "approver", "namespaces": ["*"]}]
+        token = self.done("POST", "/api/v1/tokens", {"name": "ann", "grants": grants})["token"]
+        checksum = self.done("POST", "/api/v1/changes", {"config": DOCUMENT})["checksum"]
+        headers = {"Authorization": f"Bearer {token}"}
+        reply = self.send("POST", "/api/v1/changes/1/approve", {"checksum": checksum}, headers=headers)
+        self.assertEqual(reply.status, 200, reply)
 
     def done(self, method: str, path: str, body: object = None) -> Any:
         """Send a request of the admin that succeeds."""
@@ -233,6 +254,8 @@ DELIVER_NOTHING = {
     "DELETE /api/v1/plans/<name>",
     "DELETE /api/v1/tokens/<token_id>",
     "POST /api/v1/agents/<agent_id>/labels",
+    "POST /api/v1/changes",
+    *(f"POST /api/v1/changes/<int:number>/{verb}" for verb in ("approve", "reject", "withdraw", "schedule", "rebase")),
     "POST /api/v1/freezes",
     "POST /api/v1/namespaces/<name>/policy",
     "POST /api/v1/plans",

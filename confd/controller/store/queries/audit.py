@@ -43,10 +43,15 @@ def audited(work: Work[Written[T]], attempt: Attempt | None, detail: Callable[[T
     def both(cursor: Cursor) -> Written[T]:
         result = work(cursor)
         if attempt is not None:
-            append(cursor, [AuditOutcome(attempt, detail=detail(result.value))])
+            append(cursor, [AuditOutcome(attempt, detail=joined(detail(result.value), result.note))])
         return result
 
     return both
+
+
+def joined(detail: str, note: str) -> str:
+    """Return the detail of an audit entry with the note that the transaction adds."""
+    return f"{detail}, {note}" if note else detail
 
 
 def append(cursor: Cursor, endings: Sequence[AuditOutcome]) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from confd.access.change_requests import ChangeRequest, describe_origin
 from confd.access.policies import PlanRequired
 from confd.changes import RETIRED
 from confd.codec import headers, strict_json
 from confd.controller.store.change_log import Written, revision_change
 from confd.controller.store.cursor import Cursor, Row
-from confd.controller.store.queries import break_glass, policies, pruning, rollouts
+from confd.controller.store.queries import break_glass, change_requests, policies, pruning, rollouts
 from confd.errors import Conflict, Gone, NotFound, Unprocessable
 from confd.history import OtherHistory, VersionSummary, check_changed, check_expected, check_import
 from confd.model import DEFAULT_NAMESPACE, Configuration, Document, Draft, Revision, Tag
@@ -115,7 +116,7 @@ def publish(cursor: Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
         _check_answer(cursor, draft, made)
         return Written(made)
     check_expected(draft, there.current.tag)
-    check_draft(cursor, draft, there.current)
+    change = check_draft(cursor, draft, there.current)
     if there.rollout is not None and draft.rollout != SUPERSEDE:
         raise rollout_active(draft.namespace, there.rollout)
     if there.rollout is None:
@@ -129,23 +130,28 @@ def publish(cursor: Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
     if there.rollout is not None:
         changes.insert(0, rollouts.supersede(cursor, there.rollout, made.configuration.version, draft.made_at))
     changes += break_glass.record(cursor, draft.attempt, draft.namespace, made.configuration.version)
+    changes += change_requests.settle(cursor, change, made)
+    changes += change_requests.mark_stale(cursor, draft.namespace, draft.document.checksum)
     pruning.prune(cursor, draft.namespace, keep)
-    return Written(made, changes)
+    return Written(made, changes, describe_origin(change))
 
 
-def check_draft(cursor: Cursor, draft: Draft, current: VersionSummary, waves: int = 0) -> None:
+def check_draft(cursor: Cursor, draft: Draft, current: VersionSummary, waves: int = 0) -> ChangeRequest | None:
     """
     Check that neither a freeze nor the policy of the namespace forbids a draft.
 
     @param waves: see L{Restrictions.check_plan}.
+    @return: see L{change_requests.admit}.
     @raise Conflict: C{frozen}.
     @raise PlanRequired: C{plan_required}.
+    @raise Forbidden: C{approval_required}.
     """
     restrictions = policies.restrictions(cursor, draft.namespace, draft.asked_at, draft.break_glass)
-    if not waves and restrictions.policy.rollback_free and _undoes(cursor, draft, current):
-        return
-    restrictions.check_freezes()
-    restrictions.check_plan(waves)
+    free = not waves and restrictions.policy.rollback_free and _undoes(cursor, draft, current)
+    if not free:
+        restrictions.check_freezes()
+        restrictions.check_plan(waves)
+    return change_requests.admit(cursor, draft, current, restrictions, free)
 
 
 def preview(cursor: Cursor, draft: Draft, waves: int) -> None:
@@ -217,14 +223,18 @@ def create_namespace(cursor: Cursor, draft: Draft) -> Written[Revision]:
         if before is not None:
             return Written(before)
         raise Conflict("namespace_exists", f"The namespace {name!r} exists; publish to it instead.")
-    policies.restrictions(cursor, name, draft.asked_at, draft.break_glass).check_freezes()
+    restrictions = policies.restrictions(cursor, name, draft.asked_at, draft.break_glass)
+    restrictions.check_freezes()
+    change = change_requests.admit(cursor, draft, None, restrictions)
     cursor.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET retired = FALSE", (name,))
     newest = _newest(cursor, name)
     interval = draft.poll_interval or (default and default.poll_interval)
     assert interval, "the first namespace brings its own"
     made = append(cursor, draft, 1 if newest is None else newest.tag.version + 1, interval)
-    recorded = break_glass.record(cursor, draft.attempt, name, made.configuration.version)
-    return Written(made, [revision_change(made, draft.arrived), *recorded])
+    changes = [revision_change(made, draft.arrived), *change_requests.settle(cursor, change, made)]
+    changes += change_requests.mark_stale(cursor, name, draft.document.checksum)
+    changes += break_glass.record(cursor, draft.attempt, name, made.configuration.version)
+    return Written(made, changes, describe_origin(change))
 
 
 def retire_namespace(cursor: Cursor, name: str) -> Written[None]:

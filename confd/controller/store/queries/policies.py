@@ -24,6 +24,13 @@ def load(cursor: Cursor) -> Mapping[str, Policy]:
     return {namespace: _BODY.decode(body) for namespace, body in cursor.fetchall()}
 
 
+def find(cursor: Cursor, namespace: str) -> Policy:
+    """Return the policy that applies in a namespace."""
+    cursor.execute("SELECT body FROM policies WHERE namespace = ?", (namespace,))
+    row = cursor.fetchone()
+    return Policy() if row is None else _BODY.decode(row[0])
+
+
 def save(cursor: Cursor, namespace: str, changes: Mapping[str, Any]) -> Written[Policy]:
     """Change fields of the policy of a namespace."""
     cursor.execute("SELECT body FROM policies WHERE namespace = ?", (namespace,))

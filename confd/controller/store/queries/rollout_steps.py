@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from attrs import evolve
 
+from confd.access.change_requests import describe_origin
 from confd.audit import AuditOutcome
 from confd.changes import EXPOSED
 from confd.controller.store.change_log import Written, revision_change, rollout_change, step_changes
 from confd.controller.store.cursor import Cursor
-from confd.controller.store.queries import audit, break_glass, configs, members, policies, pruning, rollouts
+from confd.controller.store.queries import (
+    audit,
+    break_glass,
+    change_requests,
+    configs,
+    members,
+    policies,
+    pruning,
+    rollouts,
+)
 from confd.controller.store.rollout_rules import abort_draft, change_members, first_rollout, pick, take_step
 from confd.history import check_changed, check_expected
 from confd.model import Revision
@@ -35,7 +43,7 @@ def start(cursor: Cursor, start: Start, keep: int) -> Written[Stepped]:
         return Written(_started(cursor, answered))
     current = standing.newest
     check_expected(draft, standing.current.tag)
-    configs.check_draft(cursor, draft, standing.current, len(start.plan.waves))
+    change = configs.check_draft(cursor, draft, standing.current, len(start.plan.waves))
     if standing.rollout is not None:
         raise rollout_active(draft.namespace, standing.rollout)
     check_changed(draft, current)
@@ -57,8 +65,10 @@ def start(cursor: Cursor, start: Start, keep: int) -> Written[Stepped]:
     changes: list[tuple[str, str, object]] = [rollout_change(rollout, exposed, revision)]
     if rollout.in_last_wave:
         changes.append(revision_change(revision, draft.arrived))
+    changes += change_requests.settle(cursor, change, revision)
+    changes += _mark_stale(cursor, draft.namespace)
     changes += break_glass.record(cursor, draft.attempt, draft.namespace, revision.configuration.version, number)
-    return Written(Stepped(rollout, tuple(exposed), True, revision), changes)
+    return Written(Stepped(rollout, tuple(exposed), True, revision), changes, describe_origin(change))
 
 
 def step(cursor: Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
@@ -67,9 +77,15 @@ def step(cursor: Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
     following = step.judge(found.rollout, found.members)
     if following is None:
         return Written(Stepped(found.rollout, found.members, False))
-    if step.delivers:
+    draft = following.draft if isinstance(following, NextStep) else None
+    change = None
+    if step.delivers or draft is not None:
         reason = step.attempt.break_glass
-        policies.restrictions(cursor, found.rollout.namespace, step.at, reason).check_freezes()
+        restrictions = policies.restrictions(cursor, found.rollout.namespace, step.at, reason)
+        restrictions.check_freezes()
+        if draft is not None:
+            current = configs.standing(cursor, found.rollout.namespace).current
+            change = change_requests.admit(cursor, draft, current, restrictions)
     if isinstance(following, Addition):
         return _add(cursor, found, following, step)
     if following.verdict is not None:
@@ -85,13 +101,19 @@ def step(cursor: Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
     rollouts.follow_fates(cursor, found.rollout, rollout)
     rollouts.set_current(cursor, rollout)
     pruning.prune(cursor, rollout.namespace, keep)
-    audit.append(cursor, [AuditOutcome(step.attempt, detail=following.audited)])
+    detail = audit.joined(following.audited, describe_origin(change))
+    audit.append(cursor, [AuditOutcome(step.attempt, detail=detail)])
     after = rollouts.find(cursor, rollout.id)
-    changes = [
-        *_changes(cursor, found.rollout, after, revision),
-        *break_glass.record(cursor, step.attempt, rollout.namespace, published, rollout.id),
-    ]
+    changes = _changes(cursor, found.rollout, after, revision)
+    if revision is not None:
+        changes += change_requests.settle(cursor, change, revision)
+    changes += _mark_stale(cursor, rollout.namespace)
+    changes += break_glass.record(cursor, step.attempt, rollout.namespace, published, rollout.id)
     return Written(Stepped(rollout, after.members, True, revision), changes)
+
+
+def _mark_stale(cursor: Cursor, namespace: str) -> list[tuple[str, str, object]]:
+    return change_requests.mark_stale(cursor, namespace, configs.standing(cursor, namespace).current.checksum)
 
 
 def _add(cursor: Cursor, found: rollouts.Found, addition: Addition, step: RolloutStep) -> Written[Stepped]:
@@ -139,7 +161,7 @@ def _publish(cursor: Cursor, rollout: Rollout, following: NextStep, step: Rollou
 
 def _changes(
     cursor: Cursor, before: Rollout, after: rollouts.Found, revision: Revision | None
-) -> Sequence[tuple[str, str, object]]:
+) -> list[tuple[str, str, object]]:
     rollout = after.rollout
     candidate = configs.revision(cursor, rollout.namespace, rollout.candidate) if rollout.open else None
     return step_changes(before, rollout, after.members, candidate, revision)

@@ -21,6 +21,12 @@ def load(cursor: Cursor) -> Sequence[Token]:
     return [_token(row) for row in cursor.execute(f"SELECT {_COLUMNS} FROM tokens ORDER BY id").fetchall()]
 
 
+def find_tokens(cursor: Cursor, ids: Sequence[str]) -> Mapping[str, Token]:
+    """Return tokens by id; an id that no token has is left out."""
+    found = [cursor.execute(f"SELECT {_COLUMNS} FROM tokens WHERE id = ?", (each,)).fetchone() for each in ids]
+    return {token.id: token for row in found if row is not None for token in [_token(row)]}
+
+
 def create(cursor: Cursor, token: Token) -> Written[Token]:
     """
     Insert a token.

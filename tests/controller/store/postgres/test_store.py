@@ -10,6 +10,7 @@ from confd.model import Draft
 from confd.testing import (
     make_iagentstore_tests,
     make_iauditstore_tests,
+    make_ichangerequeststore_tests,
     make_ichangestore_tests,
     make_iconfigstore_tests,
     make_ifreezestore_tests,
@@ -48,6 +49,10 @@ class PostgresReportStoreTests(make_ireportstore_tests(postgres_store)):  # type
 
 class PostgresRolloutStoreTests(make_irolloutstore_tests(postgres_store)):  # type: ignore[misc]
     """See L{make_irolloutstore_tests}."""
+
+
+class PostgresChangeRequestStoreTests(make_ichangerequeststore_tests(postgres_store)):  # type: ignore[misc]
+    """See L{make_ichangerequeststore_tests}."""
 
 
 class PostgresFreezeStoreTests(make_ifreezestore_tests(postgres_store)):  # type: ignore[misc]

@@ -22,6 +22,7 @@ from confd.testing import (
     a_draft,
     make_iagentstore_tests,
     make_iauditstore_tests,
+    make_ichangerequeststore_tests,
     make_ichangestore_tests,
     make_iconfigstore_tests,
     make_ifreezestore_tests,
@@ -66,6 +67,10 @@ class SqliteAuditStoreTests(make_iauditstore_tests(sqlite_store)):  # type: igno
 
 class SqliteReportStoreTests(make_ireportstore_tests(sqlite_store)):  # type: ignore[misc]
     """L{SqliteStore} is an L{IReportStore}."""
+
+
+class SqliteChangeRequestStoreTests(make_ichangerequeststore_tests(sqlite_store)):  # type: ignore[misc]
+    """See L{make_ichangerequeststore_tests}."""
 
 
 class SqliteFreezeStoreTests(make_ifreezestore_tests(sqlite_store)):  # type: ignore[misc]

@@ -273,6 +273,47 @@ CREATE TABLE tokens (
 
 CREATE UNIQUE INDEX token_name ON tokens (name) WHERE revoked_at IS NULL;
 
+-- Changes that are proposed, approved, scheduled and applied. Callers who sign are JSON.
+CREATE TABLE change_requests (
+    id bigint PRIMARY KEY,
+    namespace text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('publish', 'rollback', 'replace', 'review')),
+    state text NOT NULL,
+    checksum text NOT NULL,
+    document_checksum text NOT NULL,
+    base text NOT NULL,
+    base_checksum text NOT NULL,
+    author text NOT NULL,
+    created_at text NOT NULL,
+    comment text NOT NULL,
+    rollback_of bigint,
+    rollout bigint,
+    plan text NOT NULL,
+    poll_interval bigint,
+    at text,
+    scheduled_by text,
+    ended_at text,
+    result text NOT NULL,
+    version bigint,
+    step bigint NOT NULL,
+    document text
+);
+CREATE INDEX change_requests_pending ON change_requests (namespace)
+    WHERE state IN ('open', 'approved', 'scheduled', 'stale', 'suspended', 'missed');
+CREATE INDEX change_requests_listed ON change_requests (namespace, id);
+CREATE UNIQUE INDEX change_requests_applied ON change_requests (namespace, version) WHERE version IS NOT NULL;
+
+-- One approval of a subject for each change.
+CREATE TABLE approvals (
+    change bigint NOT NULL,
+    subject text NOT NULL,
+    signer text NOT NULL,
+    checksum text NOT NULL,
+    at text NOT NULL,
+    comment text NOT NULL,
+    PRIMARY KEY (change, subject)
+);
+
 -- Freezes. Patterns of namespaces and times of activity are JSON.
 CREATE TABLE freezes (
     id bigint PRIMARY KEY,
