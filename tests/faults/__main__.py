@@ -26,6 +26,7 @@ from tests.faults import (
     fleets,
     network,
     outputs,
+    postgres,
     processes,
     rollouts,
     storage,
@@ -50,6 +51,7 @@ MODULES = (
     addresses,
     outputs,
     rollouts,
+    postgres,
 )
 
 

@@ -10,6 +10,7 @@ from types import ModuleType
 
 from attrs import define, field, frozen
 
+from tests.controller.store.postgres.server import why_missing as postgres_missing
 from tests.faults.harness import FaultHarness
 from tests.integration.fleet import has_ipv6
 from tests.integration.servers import missing as server_missing
@@ -41,6 +42,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "mkfs.ext4": _tool("mkfs.ext4"),
     "redis-server": _tool("redis-server"),
     "nats-server": _tool("nats-server"),
+    "postgres": postgres_missing,
     "prlimit": _tool("prlimit"),
     "setpriv": _tool("setpriv"),
     "faketime": lambda: None if FAKETIME else "libfaketime is not installed (Debian: apt install faketime)",

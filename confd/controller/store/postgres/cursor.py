@@ -37,7 +37,7 @@ class PostgresCursor:
     """
     Run statements on a connection, many of them in one flight: a statement without a result is only queued.
 
-    An error of a queued statement comes with the next result.
+    An error of a queued statement comes with a later statement or result.
 
     @ivar written: whether a statement since L{rewind} may have changed something.
     """
@@ -67,6 +67,10 @@ class PostgresCursor:
         # Each result stays with its own cursor.
         self._last = self._connection.cursor()
         self._last.execute(translate(statement), [_storable(each) for each in values])
+        if self._pipeline is not None:
+            # The server ends the transaction of a client that stops only where a Sync came before.
+            self._pipeline._enqueue_sync()
+            self._connection.wait(self._pipeline._communicate_gen())
         return self
 
     def fetchone(self) -> Any:

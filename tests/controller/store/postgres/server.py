@@ -60,17 +60,24 @@ class PostgresServer:
     A server of the test's own, which listens on a socket in its folder only.
 
     @ivar settings: of C{postgresql.conf}.
+    @ivar environ: more variables of its environment.
     """
 
     settings: Mapping[str, str] = field(factory=dict)
+    environ: Mapping[str, str] = field(factory=dict)
     folder: Path = field(factory=lambda: Path(tempfile.mkdtemp(prefix="confd-pg-", dir="/tmp")), init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def create(self) -> None:
         """Make the data folder."""
         self.hand_over(self.folder)
-        initdb = ["initdb", "-D", str(self.data), "-U", "confd", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
-        self._run(initdb)
+        # A copy takes a tenth of the time of initdb.
+        subprocess.run(["cp", "-a", str(_empty_data()), str(self.data)], check=True, capture_output=True)
+
+    def initialize(self) -> None:
+        """Make the data folder that others copy."""
+        self.hand_over(self.folder)
+        self._run(["initdb", "-D", str(self.data), "-U", "confd", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"])
 
     def hand_over(self, path: Path) -> None:
         """Let the server own a file, where it does not run as the user of the tests."""
@@ -114,7 +121,11 @@ class PostgresServer:
         given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
-                self.as_user(["postgres", "-D", str(self.data), *given]), stdout=log, stderr=log, cwd=self.folder
+                self.as_user(["postgres", "-D", str(self.data), *given]),
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env={**os.environ, **self.environ},
             )
         deadline = time.monotonic() + 30
         while True:
@@ -133,10 +144,19 @@ class PostgresServer:
             self._process.wait(30)
             self._process = None
 
+    def wipe(self) -> None:
+        """Delete the data of a server that has ended."""
+        shutil.rmtree(self.data)
+
     def remove(self) -> None:
         """End the server and delete its folder."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def running(self) -> bool:
+        """Whether the server was started, and not ended by L{stop}."""
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -189,6 +209,14 @@ def _has_user(name: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+@cache
+def _empty_data() -> Path:
+    made = PostgresServer()
+    atexit.register(made.remove)
+    made.initialize()
+    return made.data
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from twisted.internet import reactor
 from twisted.internet.defer import DeferredList, gatherResults
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from confd.controller.store.postgres.cursor import PostgresCursor
@@ -135,6 +137,30 @@ class EngineTests(TestCase):
                 (conninfo_to_dict(self.url)["dbname"],),
             )
         self.assertEqual(await gatherResults([self.engine.read(one) for _ in range(2)]), [(1,), (1,)])
+
+    async def stop_after(self, statement: str) -> None:
+        """Let the writer stand still after a statement until another connection has the lock of all changes."""
+        stopped, locked = threading.Event(), threading.Event()
+
+        def stop(cursor: PostgresCursor) -> None:
+            cursor.execute(statement)
+            stopped.set()
+            self.assertTrue(locked.wait(30))
+
+        def take_lock() -> None:
+            self.assertTrue(stopped.wait(30))
+            with psycopg.connect(self.url, options="-c lock_timeout=20s") as connection:
+                connection.execute("SELECT 1 FROM head FOR UPDATE")
+            locked.set()
+
+        done = self.engine.write(stop)
+        await deferToThread(take_lock)
+        await done
+
+    async def test_writer_that_stops_loses_its_transaction(self) -> None:
+        """Others wait 2 s; as the writer goes on, its work runs again."""
+        await self.stop_after("INSERT INTO namespaces (name) VALUES ('x')")
+        self.assertEqual(self.names(), {"x"})
 
     async def test_reads_share_two_connections(self) -> None:
         def pid(cursor: PostgresCursor) -> int:
