@@ -70,6 +70,7 @@ _COMMANDS = {
         ("admin", "namespaces audit epoch cluster"),
         ("certificates", "certificate verify"),
         ("policies", "policy"),
+        ("changes", "change"),
         ("freezes", "freeze"),
         ("tokens", "token whoami"),
         ("apply", "apply"),

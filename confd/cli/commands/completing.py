@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import click
 from click.shell_completion import CompletionItem
 
+from confd.access.change_requests import PENDING
 from confd.cli.errors import CommandError
 from confd.cli.session import Session
 
@@ -23,6 +24,15 @@ def complete_freeze(context: click.Context, parameter: click.Parameter, incomple
         CompletionItem(str(each["id"]), help=each["reason"])
         for each in _items(context, "/api/v1/freezes")
         if str(each["id"]).startswith(incomplete)
+    ]
+
+
+def complete_change(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the numbers of changes that wait and begin as the user typed, newest first."""
+    return [
+        CompletionItem(str(each["id"]), help=f"{each['state']}: {each['comment']}")
+        for each in _items(context, "/api/v1/changes", namespace=True)
+        if str(each["id"]).startswith(incomplete) and each["state"] in PENDING
     ]
 
 

@@ -20,6 +20,7 @@ _MAX_ATTEMPTS = 3
 _HINTS = {
     "rollout_active": "To see it, run: confdctl rollout",
     "plan_required": "To see the policy, run: confdctl policy",
+    "approval_required": "To propose the change, run: confdctl change propose",
     "frozen": "To list the freezes, run: confdctl freeze",
     "unknown_plan": "To list the plans, run: confdctl plans",
     "no_eligible_agent": "To see the agents and their states, run: confdctl agents",
