@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import BinaryIO
 from urllib.parse import quote
 
 import click
 
 from confd.audit import AuditEntry, verify
 from confd.cli.api_client import value_of
+from confd.cli.audit_export import AuditExport
 from confd.cli.command import Group
 from confd.cli.commands.documents import change, read_argument, sources
 from confd.cli.commands.publish import break_glass_option, break_glass_query
@@ -128,30 +130,45 @@ def list_audit(session: Session, limit: int) -> None:
     examples=[
         ("confdctl audit verify", "verify the log; prints a checkpoint to keep elsewhere"),
         ("confdctl audit verify --noted 512:9f2c...", "verify it against an earlier checkpoint"),
+        ("confdctl audit verify --against audit.jsonl", "verify it against the entries that were exported to Kafka"),
     ],
 )
 @click.option("--noted", metavar="NUMBER:HASH", help="Checkpoint that an earlier audit verify printed.")
+@click.option(
+    "--against",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Exported entries, one a line, such as a consumer of KAFKA_AUDIT_TOPIC prints; - reads standard input.",
+)
 @common(namespace=False)
 @pass_session
-def verify_audit(session: Session, noted: str | None) -> None:
+def verify_audit(session: Session, noted: str | None, against: BinaryIO | None) -> None:
     """
     Verify the hash chain of all entries, and print a checkpoint.
 
     A person who can write to the database of the controller can replace the whole chain. Keep the checkpoint where such
-    a person has no access, and pass it with --noted the next time.
+    a person has no access, and pass it with --noted the next time. An export proves each of its entries: --against
+    finds the first one that the controller has lost or changed since.
     """
-    found = verify(map(_entry, session.controller.pages("/api/v1/audit", None)), _noted(noted))
+    checkpoint = _noted(noted)
+    export = None if against is None else AuditExport.read(against, against.name)
+    entries = map(_entry, session.controller.pages("/api/v1/audit", None))
+    found = verify(entries if export is None else export.watch(entries), checkpoint)
+    reason = found.reason or (export and export.finding()) or None
     newest = None if found.newest is None else f"{found.newest.number}:{found.newest.hash}"
-    result = {"sound": found.wrong is None, "entries": found.count, "note": newest, "reason": found.reason or None}
-    if found.wrong is None or session.screen.form != "table":
+    result: JsonObject = {"sound": reason is None, "entries": found.count, "note": newest, "reason": reason}
+    covered = ""
+    if export is not None:
+        first, last = export.range
+        result["export"] = {"first": first, "last": last}
+        covered = f" The export covers {first} to {last}."
+    if reason is None or session.screen.form != "table":
         session.screen.show(
             result,
-            lambda: session.screen.line(f"Verified {found.count} entries. Checkpoint: {newest or 'none'}"),
+            lambda: session.screen.line(f"Verified {found.count} entries.{covered} Checkpoint: {newest or 'none'}"),
         )
-    if found.wrong is not None:
-        raise CommandError(
-            Exit.UNSOUND, f"{found.reason} Keep a copy of the database, and find out who can write to it."
-        )
+    if reason is not None:
+        raise CommandError(Exit.UNSOUND, f"{reason} Keep a copy of the database, and find out who can write to it.")
 
 
 def _entry(item: JsonObject) -> AuditEntry:

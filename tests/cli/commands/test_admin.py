@@ -2,7 +2,9 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
+import msgspec
 from attrs import asdict, evolve
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -103,6 +105,66 @@ class AuditTests(Case):
     def test_verify_of_an_empty_log_prints_no_checkpoint(self):
         del self.chain[:]
         self.assertIn("Verified 0 entries", self.cli.type("audit", "verify").out)
+
+    def _export(self, entries):
+        """Write an export, and return its path."""
+        path = Path(self.mktemp())
+        path.write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in entries))
+        return str(path)
+
+    def test_export_that_begins_later_ends_earlier_and_repeats_proves_its_range(self):
+        path = self._export([*self.chain[99:600], *self.chain[499:1000]])
+        ended = self.cli.type("audit", "verify", "--against", path, "--noted", f"1:{self.chain[0].hash}")
+        self.assertEqual(ended.status, 0, ended.err)
+        self.assertIn("Verified 1100 entries. The export covers 100 to 1000. Checkpoint: 1100:", ended.out)
+        found = json.loads(self.cli.type("audit", "verify", "--against", path, "-o", "json").out)
+        self.assertEqual((found["sound"], found["export"]), (True, {"first": 100, "last": 1000}))
+
+    def test_database_with_a_new_chain_differs_from_the_export(self):
+        path = self._export(self.chain)
+        rewritten, previous = [], self.chain[35].hash
+        for old in self.chain[36:]:
+            fake = AuditOutcome(
+                Attempt("nobody", old.peer, old.action, old.target, "r", datetime(2026, 1, 1, tzinfo=UTC))
+            )
+            rewritten.append(AuditEntry.following(old.number - 1, previous, old.at, fake))
+            previous = rewritten[-1].hash
+        self.chain[36:] = rewritten
+        self.assertEqual(self.cli.type("audit", "verify").status, 0)
+        ended = self.cli.type("audit", "verify", "--against", path)
+        self.assertEqual((ended.status, ended.out), (Exit.UNSOUND, ""))
+        self.assertIn("Entry 37 differs from the export: the database of the controller was changed", ended.err)
+
+    def test_database_without_its_end_lacks_an_exported_entry(self):
+        path = self._export(self.chain)
+        del self.chain[1000:]
+        ended = self.cli.type("audit", "verify", "--against", path, "-o", "json")
+        self.assertEqual(ended.status, Exit.UNSOUND)
+        self.assertIn("Entry 1001 is in the export and not at the controller", json.loads(ended.out)["reason"])
+
+    def test_damaged_exports_are_named(self):
+        good = self.chain[:20]
+        changed = [*good[:11], evolve(good[11], who="nobody"), *good[12:]]
+        other = evolve(good[11], who="nobody")
+        for entries, number in (
+            (changed, 12),
+            ([*good[:11], *good[12:]], 12),
+            ([*good, evolve(other, hash=other.digest())], 12),
+            ([*good[:11], evolve(other, hash=other.digest()), *good[12:]], 13),
+        ):
+            ended = self.cli.type("audit", "verify", "--against", self._export(entries))
+            self.assertEqual(ended.status, Exit.UNSOUND)
+            self.assertIn(f"The export is damaged at entry {number}.", ended.err)
+
+    def test_lines_that_are_no_entries_are_named(self):
+        path = self._export(self.chain[:3])
+        for line in (b"{", b"null", b"\xff", b'{"number": 1}', b"[1]"):
+            Path(path).write_bytes(msgspec.json.encode(self.chain[0]) + b"\n\n" + line)
+            ended = self.cli.type("audit", "verify", "--against", path)
+            self.assertEqual(ended.status, Exit.INVALID)
+            self.assertIn(f"{path}, line 3: this is not an audit entry.", ended.err)
+        self.assertEqual(self.cli.type("audit", "verify", "--against", self._export([])).status, Exit.INVALID)
+        self.assertEqual(self.cli.type("audit", "verify", "--against", "nowhere").status, Exit.USAGE)
 
     def test_verify_refuses_unknown_entries(self):
         self.table["GET /api/v1/audit"] = answer({"items": [asdict(self.chain[0]) | {"more": 1}]})
