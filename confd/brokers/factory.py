@@ -9,10 +9,11 @@ from random import Random
 from confd.brokers.link import one_line
 from confd.errors import StartError
 from confd.interfaces import IBroker
+from confd.interfaces.audit_sinks import IAuditSink
 from confd.runtime.daemon import reload_secrets
 from confd.runtime.reactor import Reactor
 from confd.runtime.reload import ReloadedFiles
-from confd.runtime.settings import BROKERS, BrokerSettings
+from confd.runtime.settings import BROKERS, BrokerSettings, ControllerSettings
 from confd.runtime.tls import client_options
 
 #: The settings that hold the secrets of each broker.
@@ -42,7 +43,7 @@ def make_broker(reactor: Reactor, settings: BrokerSettings, name: str) -> IBroke
     return {"REDIS": _redis, "NATS": _nats, "KAFKA": _kafka}[name](reactor, settings)
 
 
-def describe_brokers(settings: BrokerSettings, brokers: Sequence[IBroker]) -> Mapping[str, Callable[[], str]]:
+def describe_brokers(settings: BrokerSettings, brokers: Sequence[IBroker]) -> dict[str, Callable[[], str]]:
     """Return what C{/ready} says of the setting that makes each broker keep announcements."""
     names = {"KAFKA": "KAFKA_TOPIC"} | ({} if settings.nats_stream is None else {"NATS": "NATS_STREAM"})
 
@@ -106,13 +107,41 @@ def _nats(reactor: Reactor, settings: BrokerSettings) -> IBroker:
     )
 
 
+def make_audit_sink(
+    reactor: Reactor, settings: ControllerSettings, environ: Mapping[str, str], topic: str, cluster: Callable[[], str]
+) -> tuple[IAuditSink, Sequence[ReloadedFiles[BrokerSettings]]]:
+    """
+    Return the sink of C{KAFKA_AUDIT_TOPIC}, and the services that give it a changed password.
+
+    @param environ: the environment of the settings.
+    @param cluster: returns the id of the cluster.
+    @raise StartError: aiokafka is not installed, or a setting cannot work.
+    """
+    try:
+        from confd.brokers.kafka.audit_sink import KafkaAuditSink
+        from confd.brokers.kafka.servers import KafkaOptions
+    except ImportError:
+        raise _without_aiokafka("KAFKA_AUDIT_TOPIC: it") from None
+
+    tls = _kafka_tls(settings) if settings.kafka_tls_enabled else None
+    options = KafkaOptions(settings.kafka_bootstrap, settings.kafka_username, settings.kafka_password, tls)
+    sink = KafkaAuditSink(reactor, options, topic, cluster, Random())
+
+    def changed(now: BrokerSettings) -> None:
+        sink.present(now.kafka_password)
+
+    return sink, reload_secrets(reactor, settings, environ, changed, "KAFKA_PASSWORD")
+
+
+def _without_aiokafka(what: str) -> StartError:
+    return StartError(f"{what} needs aiokafka; install it with: pip install 'confd[kafka]'.")
+
+
 def _kafka(reactor: Reactor, settings: BrokerSettings) -> IBroker:
     try:
         from confd.brokers.kafka.broker import KafkaBroker
     except ImportError:
-        raise StartError(
-            "DISTRIBUTION_STRATEGY: KAFKA needs aiokafka; install it with: pip install 'confd[kafka]'."
-        ) from None
+        raise _without_aiokafka("DISTRIBUTION_STRATEGY: KAFKA") from None
 
     return KafkaBroker(
         reactor,

@@ -61,12 +61,19 @@ class AuditLog(WriteBehind[int | str, _RefusedGroup]):
     The keys are numbers for entries of one attempt, and outcomes for shared entries.
     """
 
-    def __init__(self, store: IAuditStore, clock: IReactorTime, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: IAuditStore,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        recorded: Callable[[], object] = lambda: None,
+    ) -> None:
         """
         @param now: the wall clock.
+        @param recorded: called after entries were written.
         """
         super().__init__(clock, WRITE_INTERVAL_SECONDS, self._record, "audit entries of refusals", _RefusedGroup.merged)
-        self._store, self.now = store, now
+        self._store, self.now, self._recorded = store, now, recorded
         self._number = self._at_the_door = 0
 
     def refused(self, attempt: Attempt, error: Exception) -> None:
@@ -80,4 +87,5 @@ class AuditLog(WriteBehind[int | str, _RefusedGroup]):
     def _record(self, refusals: Mapping[int | str, _RefusedGroup]) -> Deferred[None]:
         self._at_the_door = 0
         shared_last = sorted(refusals, key=lambda key: isinstance(key, str))
-        return self._store.record([refusals[key].entry() for key in shared_last])
+        recorded = self._store.record([refusals[key].entry() for key in shared_last])
+        return recorded.addCallback(lambda _: self._recorded()).addCallback(lambda _: None)

@@ -45,6 +45,7 @@ from confd.controller.api.rollouts import RolloutsApi
 from confd.controller.api.sessions import SessionsApi
 from confd.controller.api.stream import StreamApi
 from confd.controller.api.tokens import TokensApi
+from confd.controller.audit_export.composition import make_audit_exports
 from confd.controller.audit_log import AuditLog
 from confd.controller.configs.herd import HerdBudget
 from confd.controller.configs.identity import ClusterIdentity
@@ -169,6 +170,7 @@ def compose(
     webhooks = make_webhooks(
         reactor, settings, environ, store, identity, snapshot, registry, convergence, throttle, now, random
     )
+    exports = make_audit_exports(reactor, settings, environ, store, identity, now, random)
     # Parts that count come before parts that send: an agent may answer at once.
     api_tokens = ApiTokens(store, reactor, now, throttle, not settings.admin_password)
     wait = 0.0 if settings.database_url is None else FEED_LAG_SECONDS
@@ -189,6 +191,7 @@ def compose(
         config_stream,
         publishers,
         *webhooks.listeners,
+        *exports.exports,
         DoorbellRinger(store, snapshot, registry, identity, herd, brokers, in_threads_of(reactor), reactor, wait),
     ]
     backup = BackupApi(copy_of(reactor, store), store, reactor)
@@ -208,7 +211,7 @@ def compose(
     driver.considerations.add(event_feed.rollout_changed)
     registry.changes.add(rollouts.agent_changed)
     rollout_starts, places = RolloutStarts(rollouts, convergence), Places(registry, store, store)
-    offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, now)
+    offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, now, exports.wake)
     changes = ChangeRequests(store, configs, rollouts, snapshot, feed, offload, now)
     change_schedule = ChangeSchedule(reactor, pending, changes, now)
     publishing = Publishing(changes, rollouts, rollout_starts, convergence, publishers.published)
@@ -226,7 +229,7 @@ def compose(
     )
     readiness = Readiness(
         {"store": store, "configurations": snapshot} | {each.name: each for each in brokers},
-        {"no_admin": api_tokens.no_admin, **describe_brokers(settings, brokers)},
+        {"no_admin": api_tokens.no_admin, **describe_brokers(settings, brokers), **exports.facts()},
     )
     apis = [
         ConfigsApi(
@@ -266,7 +269,18 @@ def compose(
         MetricsEndpoint(metrics, reactor),
         *pages(reactor),
     ]
-    for part in (webhooks.deliveries, rollout_metrics, pending, readiness, lag, feed, api_tokens, policies, backup):
+    for part in (
+        webhooks.deliveries,
+        exports,
+        rollout_metrics,
+        pending,
+        readiness,
+        lag,
+        feed,
+        api_tokens,
+        policies,
+        backup,
+    ):
         part.expose(metrics)
     auth, sessions, dispatcher = make_dispatcher(
         reactor, settings, metrics, registry, audit_log, places, api_tokens, throttle, herd, feed, identity, now
@@ -294,6 +308,7 @@ def compose(
         driver,
         change_schedule,
         *webhooks.services,
+        *exports.services,
         feed,
         *serving,
         convergence,

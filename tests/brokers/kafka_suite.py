@@ -22,7 +22,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from confd.brokers.kafka.broker import KafkaBroker
-from confd.brokers.kafka.connection import MAX_FRAME_BYTES
+from confd.brokers.kafka.servers import MAX_FRAME_BYTES
 from confd.model import DEFAULT_NAMESPACE
 from confd.testing.brokers import RecordingListener, make_ibroker_tests
 from tests.brokers import faults

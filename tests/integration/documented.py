@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE, OutputChecker
 from pathlib import Path
 
@@ -33,7 +33,7 @@ _LOOKING = re.compile(
 )
 
 #: The addresses on pages; a test replaces each by a free port.
-_PORTS = ("8080", "8082", "8090", "9082")
+_PORTS = ("8080", "8082", "8090", "9082", "9092")
 
 #: The parts of a clone that commands need, and do not write to.
 _CLONED = ("Makefile", "setup.cfg", "pyproject.toml", "README.rst", ".env.example", "confd", "twisted", "deploy")
@@ -78,7 +78,8 @@ class Reader:
 
     folder: Path
     _environ: dict[str, str] = field(factory=clean_environment, init=False)
-    _ports: Mapping[str, str] = field(factory=lambda: {port: str(free_port()) for port in _PORTS}, init=False)
+    _ports: dict[str, str] = field(factory=lambda: {port: str(free_port()) for port in _PORTS}, init=False)
+    _served: list[object] = field(factory=list, init=False)
     _running: list[subprocess.Popen[bytes]] = field(factory=list, init=False)
     _cwd: Path = field(init=False)
     _umask: str = field(default="", init=False)
@@ -111,6 +112,17 @@ class Reader:
             script.chmod(0o755)
         (where.parent / "run.stamp").touch()
         self._environ["PATH"] = f"{where}:{self._environ['PATH']}"
+
+    def serve(self, port: str, real: int, server: object) -> None:
+        """Let a port on the page mean that of a server; keep the server as long as the reader."""
+        self._ports[port] = str(real)
+        self._served.append(server)
+
+    def install(self, name: str, command: Sequence[str]) -> None:
+        """Install a program that runs a command in this clone."""
+        script = self.folder / "clone" / ".venv" / "bin" / name
+        script.write_text(f'#!/bin/sh\ncd {shlex.quote(str(ROOT))} && exec {shlex.join(command)} "$@"\n')
+        script.chmod(0o755)
 
     def type(self, step: Typed) -> None:
         """

@@ -15,10 +15,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
+from twisted.trial.unittest import SkipTest
 
 from tests.integration.fleet import eventually, free_port
 from tests.integration.servers import Server, missing
@@ -107,7 +110,9 @@ def _complete(home: Path) -> bool:
 def _bring(home: Path) -> None:
     (home / "pom.xml").write_text(_POM.format("".join(_DEPENDENCY.format(*each) for each in _JARS)))
     command = ["mvn", "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={home / 'lib'}"]
-    subprocess.run(command, cwd=home, check=True, stdout=sys.stderr, timeout=580)
+    done = subprocess.run(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=580)
+    if done.returncode:
+        raise SkipTest(f"Maven cannot bring Kafka: {done.stdout[-300:]}")
     (home / "complete").touch()
 
 
@@ -256,24 +261,27 @@ class MockCluster:
     """
     The mock cluster of confluent-kafka, in this process: no logins, no compaction, four partitions.
 
+    @ivar topic: the topic to create.
     @ivar address: host and port.
     """
+
+    topic: str = TOPIC
 
     address: tuple[str, int] = field(init=False)
     _producer: Any = field(init=False)
 
     def start(self, **options: str) -> MockCluster:
-        """Start the cluster, with the topic C{confd.announcements}; C{options} are those of the producer."""
+        """Start the cluster, with its topic; C{options} are those of the producer."""
         self._producer = _client("Producer", "mock", **{"test.mock.num.brokers": 1}, **options)
         (broker,) = self._producer.list_topics(timeout=30).brokers.values()
         self.address = broker.host, broker.port
         # A question about a topic creates it.
-        eventually(lambda: self._producer.list_topics(TOPIC, timeout=30).topics[TOPIC].partitions)
+        eventually(lambda: self._producer.list_topics(self.topic, timeout=30).topics[self.topic].partitions)
         return self
 
     def produce(self, key: str | None, value: bytes | None) -> None:
         """Write a message."""
-        self._producer.produce(TOPIC, value, key)
+        self._producer.produce(self.topic, value, key)
         self._producer.flush()
 
 
@@ -293,5 +301,15 @@ def _confluent(name: str) -> Any:
     return found
 
 
+def _main(words: Sequence[str]) -> None:
+    """Bring the jars; or print a topic, with the options of C{kafka-console-consumer.sh}."""
+    if not words:
+        print(missing("java") or missing("mvn") or jars())
+        return
+    options = dict(pairwise(words))
+    for _, value in consume(options["--bootstrap-server"], options["--topic"]):
+        sys.stdout.write(f"{value.decode()}\n")
+
+
 if __name__ == "__main__":
-    print(why_not() or jars())
+    _main(sys.argv[1:])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.budgets import budget
 from tests.integration.documented import ROOT, Reader, Typed, typed
+from tests.integration.kafka import MockCluster
 from tests.integration.servers import missing
 
 #: Pages whose commands belong together.
@@ -16,6 +18,7 @@ PAGES = (
     "README.rst",
     "docs/quickstart.rst",
     "docs/certificates.rst",
+    "docs/audit-and-replay.rst",
     "docs/outputs.rst",
     "docs/local-api.rst",
     "docs/output-plugins.rst",
@@ -54,11 +57,18 @@ def commands(page: str) -> Iterator[Typed]:
     return typed((ROOT / page).read_text("utf-8"))
 
 
+def serve_kafka(reader: Reader) -> None:
+    """Give the reader a cluster at C{localhost:9092}, and a program that prints a topic."""
+    cluster = MockCluster(topic="confd.audit").start()
+    reader.serve("9092", cluster.address[1], cluster)
+    reader.install("kafka-console-consumer.sh", [sys.executable, "-m", "tests.integration.kafka"])
+
+
 class PagesTests(SynchronousTestCase):
     """The pages with commands."""
 
-    def follow(self, page: str) -> None:
-        """Type all commands of a page."""
+    def follow(self, page: str, prepare: Callable[[Reader], object] = lambda _: None) -> None:
+        """Type all commands of a page; C{prepare} sets up the machine of the reader."""
         steps = list(commands(page))
         if any("nginx" in step.command for step in steps) and (why := missing("nginx")) is not None:
             raise SkipTest(why)
@@ -66,6 +76,7 @@ class PagesTests(SynchronousTestCase):
         folder.mkdir()
         reader = Reader(folder)
         self.addCleanup(reader.leave)
+        prepare(reader)
         run = [step for step in steps if step.command not in ELSEWHERE]
         self.assertTrue(run)
         for step in run:
@@ -79,6 +90,9 @@ class PagesTests(SynchronousTestCase):
 
     def test_certificates(self) -> None:
         self.follow("docs/certificates.rst")
+
+    def test_audit_and_replay(self) -> None:
+        self.follow("docs/audit-and-replay.rst", serve_kafka)
 
     def test_outputs(self) -> None:
         self.follow("docs/outputs.rst")

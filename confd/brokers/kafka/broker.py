@@ -13,9 +13,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd.brokers.kafka.connection import LONG_POLL_SECONDS, KafkaConnection, KafkaOptions
+from confd.brokers.kafka.connection import KafkaConnection
 from confd.brokers.kafka.failures import Sentences
 from confd.brokers.kafka.records import Record
+from confd.brokers.kafka.servers import LONG_POLL_SECONDS, KafkaOptions
 from confd.brokers.link import RETRY_MAX_SECONDS, CommandRefused, Link, Lost, Work
 from confd.brokers.listeners import Listeners
 from confd.brokers.log_bridge import StandardLogs

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from ssl import SSLContext
 
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import AuthenticationFailedError, KafkaConnectionError, KafkaError, SaslAuthenticationFailed
@@ -19,80 +18,31 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.produce import ProduceRequest
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from confd.brokers.kafka.failures import Denied, Silent, WrongPassword, check
 from confd.brokers.kafka.records import BatchReader, Record, encode, partition_of
+from confd.brokers.kafka.servers import KafkaOptions, ServerConnection
 from confd.brokers.link import CommandRefused, Lost
 from confd.brokers.tasks import Tasks, as_deferred
 from confd.codec.bodies import MAX_ANSWER_BYTES
-
-#: Seconds that a server holds a request for records until new ones arrive: an idle agent costs it little.
-LONG_POLL_SECONDS = 10.0
 
 #: Time limits in seconds: of the answers while a connection opens, and of other answers.
 #: The second is beyond that of L{Link}, which closes a connection whose server is silent.
 OPEN_SECONDS, ANSWER_SECONDS = 3.0, 6.0
 
-#: Bytes of the largest answer that is read; a server sends a whole batch, whatever its size.
-MAX_FRAME_BYTES = 64 * 1024 * 1024
-
 #: Bytes of records to ask for at once, in all and of one partition.
 _FETCH_BYTES = MAX_ANSWER_BYTES + 65536
+
+#: Records to read from the end of a partition: more than a batch of any writer.
+_LAST_RECORDS = 500
 
 #: Special times in a request for offsets.
 _BEGINNING, _END = -2, -1
 
 #: The type of a resource whose settings are asked for.
 _TOPIC_RESOURCE = 2
-
-
-@frozen
-class KafkaOptions:
-    """
-    What settings decide about connections.
-
-    @ivar servers: where to ask for the addresses of the cluster.
-    @ivar username: a user of SCRAM-SHA-256; C{None} logs in nowhere.
-    @ivar tls: verifies the servers; C{None} connects without TLS.
-    @ivar wait: seconds that a server holds a request for records until new ones arrive.
-    """
-
-    servers: Sequence[tuple[str, int]]
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    tls: SSLContext | None = None
-    wait: float = LONG_POLL_SECONDS
-
-
-class ServerConnection(AIOKafkaConnection):  # type: ignore[misc]
-    """Read answers in bounded memory; the reader of aiokafka has no limit, and logs a stranger's bytes as a crash."""
-
-    def close(self, reason: object = None, exc: Exception | None = None) -> object:
-        """Close the connection and drop unsent data."""
-        writer = self._writer
-        closed = super().close(reason, exc)
-        if writer is not None:
-            # A server that hangs would never take the rest.
-            writer.transport.abort()
-        return closed
-
-    @staticmethod
-    async def _read(self_ref: Callable[[], ServerConnection | None]) -> None:
-        while (connection := self_ref()) is not None:
-            reader = connection._reader
-            del connection
-            size = int.from_bytes(await reader.readexactly(4), "big", signed=True)
-            if not 4 <= size <= MAX_FRAME_BYTES:
-                raise ConnectionError(f"an answer of {size} bytes")
-            frame = await reader.readexactly(size)
-            if (connection := self_ref()) is None:
-                return
-            try:
-                connection._handle_frame(frame)
-            except Exception:
-                raise ConnectionError("a malformed answer") from None
 
 
 @define(eq=False)
@@ -142,6 +92,10 @@ class KafkaConnection:
     async def find(self, key: bytes) -> bytes | None:
         """Return the value of the newest record with a key; read the whole topic."""
         return await self._tasks.run(self._find(key))
+
+    async def last(self, key: bytes) -> list[bytes]:
+        """Return the values among the last records of the partition of a key, but for those of other keys."""
+        return await self._tasks.run(self._last(key))
 
     async def send(self, key: bytes, *values: bytes) -> None:
         """
@@ -290,6 +244,16 @@ class KafkaConnection:
             await self._read_all(node, False, keep)
         return found[0].value if found else None
 
+    async def _last(self, key: bytes) -> list[bytes]:
+        number = self._number_of(key)
+        node = self._leaders[number]
+        end = (await self._offsets(node, _END))[number]
+        begin = (await self._offsets(node, _BEGINNING))[number]
+        position, found = {number: max(begin, end - _LAST_RECORDS)}, list[Record]()
+        while position[number] < end and (records := await self._fetch(node, position, False, 0.0)):
+            found += records
+        return [each.value for each in found if each.key == key and each.value is not None]
+
     async def _fetch(self, node: int, positions: dict[int, int], waits: bool, seconds: float) -> list[Record]:
         """Return the next records, and move the positions behind them."""
         wanted = [(number, offset, _FETCH_BYTES) for number, offset in positions.items()]
@@ -303,13 +267,16 @@ class KafkaConnection:
         return found
 
     async def _send(self, key: bytes, values: Sequence[bytes]) -> None:
-        number = sorted(self._leaders)[partition_of(key, len(self._leaders))]
+        number = self._number_of(key)
         partitions = [(number, encode(key, values))]
         request = ProduceRequest(None, -1, round(OPEN_SECONDS * 1000), [(self.topic, partitions)])
         connection = await self._connection(self._leaders[number])
         for _, answers in (await connection.send(request)).topics:
             for _, error, *_ in answers:
                 check(error, "write", sum(map(len, values)))
+
+    def _number_of(self, key: bytes) -> int:
+        return sorted(self._leaders)[partition_of(key, len(self._leaders))]
 
     async def _settings(self, names: Sequence[str]) -> Mapping[str, str]:
         request = DescribeConfigsRequest([(_TOPIC_RESOURCE, self.topic, list(names))])

@@ -148,7 +148,7 @@ def verify_audit(session: Session, noted: str | None, against: BinaryIO | None) 
 
     A person who can write to the database of the controller can replace the whole chain. Keep the checkpoint where such
     a person has no access, and pass it with --noted the next time. An export proves each of its entries: --against
-    finds the first one that the controller has lost or changed since.
+    finds the first entry that the controller has lost or changed since.
     """
     checkpoint = _noted(noted)
     export = None if against is None else AuditExport.read(against, against.name)

@@ -20,6 +20,7 @@ from confd.runtime.setting_types import (
     poll_interval,
     postgres_url,
     some_of,
+    topic_name,
     user_name,
     uuid,
     whole,
@@ -202,10 +203,14 @@ class ControllerSettings(BrokerSettings):
         some_of("POLLER", "STREAM", *BROKERS),
     )
 
+    kafka_audit_topic: str | None = setting(
+        "KAFKA_AUDIT_TOPIC", "Kafka topic that gets a copy of each audit entry.", None, topic_name
+    )
+
     @property
     def asyncio(self) -> bool:
         """Whether this role needs the asyncio reactor: some libraries of brokers run on no other."""
-        return not ASYNCIO_BROKERS.isdisjoint(self.distribution_strategy)
+        return self.kafka_audit_topic is not None or not ASYNCIO_BROKERS.isdisjoint(self.distribution_strategy)
 
     @property
     def endpoint(self) -> str:

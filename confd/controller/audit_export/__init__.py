@@ -1,0 +1,1 @@
+"""Copies of the audit log outside the controller, which prove changes in its database."""

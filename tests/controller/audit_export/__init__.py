@@ -1,0 +1,1 @@
+"""Tests of L{confd.controller.audit_export}."""

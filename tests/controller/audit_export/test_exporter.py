@@ -1,0 +1,161 @@
+"""Tests of L{confd.controller.audit_export.exporter}."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from confd.audit import AuditEntry, AuditOutcome, verify
+from confd.controller.audit_export.exporter import BATCH, IDLE_SECONDS, RETRY_MAX_SECONDS, AuditExporter, expose
+from confd.errors import Unavailable
+from confd.interfaces.audit_sinks import IAuditSink
+from confd.runtime.metrics import Metrics
+from confd.runtime.timing import Backoff
+from confd.testing import an_attempt
+from confd.testing.examples import a_draft
+from confd.testing.memory import MemoryStore
+from tests.runtime.test_metrics import samples
+
+START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+@implementer(IAuditSink)
+class ListSink(Service):
+    """
+    A sink in memory.
+
+    @ivar entries: what was written, repeats included.
+    @ivar fate: of the next writes: C{lost}, C{taken} without an answer, or empty for an answer.
+    """
+
+    name = "LIST"
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+        self.fate = ""
+        self.reads = 0
+
+    def problem(self) -> str | None:
+        return None
+
+    def newest(self) -> Deferred[AuditEntry | None]:
+        self.reads += 1
+        return succeed(self.entries[-1] if self.entries else None)
+
+    def write(self, entries: Sequence[AuditEntry]) -> Deferred[None]:
+        if self.fate != "lost":
+            self.entries += entries
+        return fail(Unavailable("down", f"LIST: {self.fate}.")) if self.fate else succeed(None)
+
+
+class ExportTests(SynchronousTestCase):
+    """L{AuditExporter}."""
+
+    def setUp(self) -> None:
+        self.clock, self.store, self.sink = Clock(), MemoryStore(a_draft(poll_interval=30)), ListSink()
+        self.export = self.exporting()
+
+    def exporting(self) -> AuditExporter:
+        """Return an export that runs until the end of the test."""
+        now = lambda: START + timedelta(seconds=self.clock.seconds())  # noqa: E731
+        export = AuditExporter(self.clock, now, self.store, self.sink, Backoff(Random(1), RETRY_MAX_SECONDS))
+        export.startService()
+        self.addCleanup(lambda: export.stopService() if export.running else None)
+        return export
+
+    def record(self, count: int) -> None:
+        """Put attempts on record."""
+        made = [AuditOutcome(an_attempt(number, made_at=START)) for number in range(count)]
+        self.successResultOf(self.store.record(made))
+
+    def numbers(self) -> list[int]:
+        """Return the numbers in the sink."""
+        return [each.number for each in self.sink.entries]
+
+    def kept(self) -> list[AuditEntry]:
+        """Return all entries of the store, oldest first."""
+        return list(reversed(list(self.successResultOf(self.store.audit(10**6, None)))))
+
+    def test_sink_is_one(self) -> None:
+        verifyObject(IAuditSink, self.sink)
+
+    def test_entries_come_in_order_once_and_whole(self) -> None:
+        self.record(2 * BATCH + 50)
+        self.export.wake()
+        self.assertEqual(self.sink.entries, self.kept())
+        self.record(1)
+        self.export.wake()
+        self.assertEqual(self.sink.entries, self.kept())
+        self.assertEqual(self.sink.reads, 1)
+        self.assertIsNone(verify(self.sink.entries).wrong)
+
+    def test_restart_goes_on_where_the_sink_ends(self) -> None:
+        self.record(30)
+        self.export.wake()
+        self.successResultOf(self.export.stopService() or succeed(None))
+        self.record(5)
+        self.exporting()
+        self.assertEqual(self.sink.entries, self.kept())
+
+    def test_another_controllers_entries_are_found_without_a_hint(self) -> None:
+        self.record(3)
+        self.assertEqual(self.sink.entries, [])
+        self.clock.advance(IDLE_SECONDS)
+        self.assertEqual(self.sink.entries, self.kept())
+
+    @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["", "lost", "taken"])), max_size=20))
+    def test_no_entry_is_missing_after_any_failures(self, steps: list[tuple[int, str]]) -> None:
+        self.setUp()
+        for count, self.sink.fate in steps:
+            self.record(count)
+            self.export.wake()
+            self.clock.advance(RETRY_MAX_SECONDS)
+        self.sink.fate = ""
+        for _ in range(3):
+            self.clock.advance(max(RETRY_MAX_SECONDS, IDLE_SECONDS))
+        self.assertEqual(self.sink.entries, self.kept())
+        self.assertEqual(self.export.fact(), "entries are exported")
+
+    def test_sink_that_is_down_is_asked_again_with_growing_pauses(self) -> None:
+        self.sink.fate = "lost"
+        self.record(1)
+        for _ in range(50):
+            self.export.wake()
+        self.assertEqual((self.export.failures, self.export.fact()), (1, "LIST: lost."))
+        self.clock.pump([1] * 600)
+        self.assertLess(self.export.failures, 60)
+        metrics = Metrics()
+        expose(metrics, [self.export])
+        label = (("sink", "LIST"),)
+        found = samples(metrics.exposition())
+        self.assertEqual(found["confd_audit_export_entries_waiting", label], 1)
+        self.assertEqual(found["confd_audit_export_failures_total", label], self.export.failures)
+        age = found["confd_audit_export_age_seconds", label]
+        self.sink.fate = ""
+        self.clock.advance(RETRY_MAX_SECONDS)
+        self.assertGreater(age, samples(metrics.exposition())["confd_audit_export_age_seconds", label])
+        self.assertEqual(samples(metrics.exposition())["confd_audit_export_entries_waiting", label], 0)
+
+    def test_database_that_was_changed_or_restored_ends_the_export(self) -> None:
+        self.record(5)
+        self.export.wake()
+        self.successResultOf(self.export.stopService() or succeed(None))
+        good: list[AuditEntry] = list(self.sink.entries)
+        for entries in ([*good[:-1], evolve(good[-1], who="nobody")], [*good, evolve(good[-1], number=6)]):
+            self.sink.entries = list(entries)
+            self.record(1) if len(self.kept()) == 5 and len(entries) == 5 else None
+            export: Any = self.exporting()
+            self.assertIn(f"entry {entries[-1].number} of the database is not the exported one", export.fact())
+            self.assertEqual(self.sink.entries, entries)
