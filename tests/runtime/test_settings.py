@@ -255,14 +255,19 @@ class CredentialTests(SynchronousTestCase):
             for declared in settings_of(role):
                 self.assertEqual(
                     declared.secret,
-                    declared.name.endswith(("PASSWORD", "TOKEN", "PROXY", "DATABASE_URL")),
+                    declared.name.endswith(
+                        ("PASSWORD", "TOKEN", "PROXY", "DATABASE_URL", "WEBHOOK_URLS", "WEBHOOK_SECRET")
+                    ),
                     declared.name,
                 )
                 if declared.secret:
                     pairs = ("WORKER_PASSWORD", "NATS_PASSWORD", "KAFKA_PASSWORD")
                     both = {declared.name.replace("PASSWORD", "USERNAME"): "w"} if declared.name in pairs else {}
-                    value = "postgresql://u:hunter2@h/d" if declared.name == "DATABASE_URL" else "hunter2"
-                    self.assertNotIn("hunter2", repr(read(role, {declared.name: value, **both}, {})))
+                    if declared.name.startswith("WEBHOOK"):
+                        both = {"WEBHOOK_URLS": "https://h/", "WEBHOOK_SECRET": "x" * 16}
+                    values = {"DATABASE_URL": "postgresql://u:hunter2@h/d", "WEBHOOK_URLS": "https://h/hunter2"}
+                    value = values.get(declared.name, "hunter2-and-longer")
+                    self.assertNotIn("hunter2", repr(read(role, {**both, declared.name: value}, {})))
 
 
 class LimitTests(SynchronousTestCase):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import reduce
 
 import jsonschema_rs
@@ -15,6 +15,7 @@ from confd.codec.text import pointer_to
 from confd.errors import ConfdError, StartError, Unprocessable
 from confd.runtime.addresses import MAX_URL_LENGTH, fetchable
 from confd.runtime.files import read_file
+from confd.runtime.offload import LARGE_BYTES
 
 #: What a document is where no C{CONFIG_SCHEMA} says otherwise.
 BUILT_IN: Mapping[str, JsonValue] = {
@@ -79,14 +80,15 @@ class Schema:
             reason = str(error).partition("\n")[0].rstrip(".")
             raise StartError(f"CONFIG_SCHEMA: {path} is not a JSON Schema: {reason}.") from None
 
-    def check(self, value: Mapping[str, JsonValue]) -> None:
+    def check(self, value: Mapping[str, JsonValue], size: int = 0) -> None:
         """
         Let a document pass that fits.
 
+        @param size: bytes of the document; only the first violation of a large document is sent.
         @raise Unprocessable: with each violation and its JSON pointer (RFC 6901).
         """
         found = []
-        for error in self._validator.iter_errors(value):
+        for error in self._first(value) if size >= LARGE_BYTES else self._validator.iter_errors(value):
             found.append(
                 {"pointer": reduce(pointer_to, error.instance_path, ""), "message": _shortened(self._explained(error))}
             )
@@ -99,6 +101,15 @@ class Schema:
             first = found[0]
             where = first["pointer"] or "the document"
             raise Unprocessable("schema_violation", f"The document does not fit: {where}: {first['message']}.", found)
+
+    def _first(self, value: Mapping[str, JsonValue]) -> Iterable[jsonschema_rs.ValidationError]:
+        # The validator copies the wrong value into each violation, and lets no other thread run until it has all: for a
+        # megabyte of wrong items seconds.
+        try:
+            self._validator.validate(value)
+        except jsonschema_rs.ValidationError as error:
+            return (error,)
+        return ()
 
     def _explained(self, error: jsonschema_rs.ValidationError) -> str:
         """A pattern says little to people; what the schema calls such a value says more."""

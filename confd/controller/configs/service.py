@@ -40,7 +40,7 @@ class Configs:
         @param rest: the other fields of L{Draft}.
         @raise Unprocessable: if it does not fit.
         """
-        self._schema.check(value)
+        self._schema.check(value, len(document.raw))
         return Draft(namespace, document, author, self._now(), **rest)
 
     async def revision(self, namespace: str, version: int) -> Revision:

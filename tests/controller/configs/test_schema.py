@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.configs.schema import Schema
 from confd.errors import StartError, Unprocessable
+from confd.runtime.offload import LARGE_BYTES
 
 
 class BuiltInTests(SynchronousTestCase):
@@ -74,6 +75,15 @@ class OwnTests(SynchronousTestCase):
         schema = self.load('{"items": {}, "additionalProperties": {"type": "string"}}')
         error = self.assertRaises(Unprocessable, schema.check, {str(key): key for key in range(5000)})
         self.assertEqual(len(error.details), 100)
+
+    def test_large_document(self) -> None:
+        """Only its first violation is looked for: the others would hold up all other requests for seconds."""
+        schema = self.load('{"required": ["a"], "additionalProperties": {"items": {"type": "string"}}}')
+        for value, pointers in (({"a": [1] * 9000}, {"/a/0"}), ({"b": ["x"] * 9000}, {""}), ({"b": [1]}, {"", "/b/0"})):
+            error = self.assertRaises(Unprocessable, schema.check, value, LARGE_BYTES)
+            self.assertEqual(len(error.details), 1)
+            self.assertIn(error.details[0]["pointer"], pointers)
+        schema.check({"a": ["x"] * 9000}, LARGE_BYTES)
 
     def test_not_a_schema(self) -> None:
         """One line that names the setting."""
