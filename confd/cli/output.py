@@ -106,9 +106,12 @@ class Output:
         """
         Print rows below column titles, with a dash for C{None}.
 
-        A terminal gets no column that holds only dashes. Where the columns would break words, each row is printed in
-        several lines.
+        A terminal gets no column that holds only dashes, and a word in place of an empty table. Where the columns would
+        break words, each row is printed in several lines.
         """
+        if not rows and self._out.isatty():
+            self.say("None.")
+            return
         cells = _cells(rows)
         columns = [
             place

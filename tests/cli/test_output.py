@@ -32,7 +32,12 @@ class OutputTests(SynchronousTestCase):
         self.assertEqual(piped, [line.rstrip() for line in piped])
         shown = self._drawn(Terminal(), lambda screen: screen.table(HEAD, ROWS))
         self.assertNotIn("ERROR", shown)
-        self.assertIn("NAME", self._drawn(Terminal(), lambda screen: screen.table(HEAD, [])))
+
+    def test_empty_table_is_a_word_for_people_and_titles_for_scripts(self):
+        for out, shown, said in ((Terminal(), "", "None.\n"), (io.StringIO(), " ".join(HEAD), "")):
+            err = io.StringIO()
+            Output(out, err).table(HEAD, [])
+            self.assertEqual((" ".join(out.getvalue().split()), err.getvalue()), (shown, said))
 
     def test_narrow_terminal_gets_a_block_for_each_row(self):
         rows = [["id-1", "web-17.example.net", "applied", None], ["id-2", "w" * 60, "failed", "two words"]]

@@ -12,7 +12,7 @@ from confd.audit import AuditEntry, verify
 from confd.cli.api_client import value_of
 from confd.cli.audit_export import AuditExport
 from confd.cli.command import Group
-from confd.cli.commands.documents import change, read_argument, sources
+from confd.cli.commands.documents import changed_by_words, read_argument, sources
 from confd.cli.commands.publish import break_glass_option, break_glass_query
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
@@ -68,7 +68,7 @@ def create_namespace(
 ) -> None:
     """Create the namespace NAME. Its first document comes from FILE (- reads standard input) or from KEY=VALUE."""
     file, assignments = sources(source)
-    document = change({} if file is None else read_argument(session, file), assignments, ())
+    document = changed_by_words(session, {} if file is None else read_argument(session, file), assignments)
     body = {"name": name, "config": document} | ({"comment": comment} if comment else {})
     query = break_glass_query(break_glass)
     made = value_of(session.controller.call("POST", "/api/v1/namespaces", body, query=query))

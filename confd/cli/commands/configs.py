@@ -6,7 +6,7 @@ import click
 
 from confd.cli.api_client import tag_of, value_of
 from confd.cli.command import Command
-from confd.cli.commands.documents import change, find, read_argument, sources
+from confd.cli.commands.documents import as_json_words, changed_by_words, find, read_argument, sources
 from confd.cli.commands.editor import edit
 from confd.cli.commands.publish import ChangePublisher, PublishOptions, publishing_options
 from confd.cli.commands.submissions import Submission
@@ -62,6 +62,8 @@ def get(session: Session, key: str | None, version: int | None, meta: bool) -> N
     ],
 )
 @click.argument("source", nargs=-1, metavar="[FILE|-] [KEY=VALUE]...")
+@click.option("--string", "texts", multiple=True, metavar="KEY=TEXT", help="Set a key to a text; may be repeated.")
+@click.option("--json", "values", multiple=True, metavar="KEY=JSON", help="Set a key to JSON; may be repeated.")
 @click.option("--unset", multiple=True, metavar="KEY", help="Remove a key; may be repeated.")
 @click.option("-e", "--edit", "in_editor", is_flag=True, help="Edit the document in $VISUAL, $EDITOR or vi.")
 @click.option(
@@ -77,6 +79,8 @@ def set_(
     session: Session,
     /,
     source: tuple[str, ...],
+    texts: tuple[str, ...],
+    values: tuple[str, ...],
     unset: tuple[str, ...],
     in_editor: bool,
     poll_interval: int | None,
@@ -88,13 +92,14 @@ def set_(
     The document comes from FILE: YAML or TOML with a suffix of that name, else JSON (- reads standard input). Without
     FILE it is the current one. KEY=VALUE and --unset change keys of it, and --edit opens it in your editor.
 
-    A VALUE is read as JSON, and as a string if it is not JSON. A KEY names nested values with dots, and items of arrays
-    by their index: servers.0.url=https://example.com.
+    A VALUE is read as JSON, and as a string if it is not JSON; KEY:=JSON is JSON only. A KEY names nested values with
+    dots, and items of arrays by their index: servers.0.url=https://example.com.
 
     The command shows the diff and asks before it publishes; --yes skips the question. If someone else published in the
     meantime, nothing is changed.
     """
     file, assignments = sources(source)
+    assignments += as_json_words(texts, values)
     if not (file or assignments or unset or in_editor or poll_interval):
         raise CommandError(
             Exit.USAGE, "Nothing to publish: name a FILE, KEY=VALUE, --unset or --edit; see confdctl set --help."
@@ -104,7 +109,7 @@ def set_(
     publisher = ChangePublisher(session, options)
     answer = session.controller.call("GET", "/api/v1/config", query={"namespace": session.namespace})
     tag = tag_of(answer)
-    wanted = change(value_of(answer)["data"] if given is None else given, assignments, unset)
+    wanted = changed_by_words(session, value_of(answer)["data"] if given is None else given, assignments, unset)
     query = {"comment": options.comment, "poll_interval": poll_interval}
 
     def send(document: JsonObject) -> bool:
@@ -189,12 +194,32 @@ def diff(session: Session, from_: int | None, to: int | None) -> None:
     session.screen.show(found, draw)
 
 
+def _version_before(session: Session, current: int) -> int:
+    """
+    Return the version that was current before the current one; candidates of rollouts never were.
+
+    @raise CommandError: the current version is the first one.
+    """
+    before: int | None = current
+    while before:
+        page = session.controller.get("/api/v1/config/history", namespace=session.namespace, before=before)
+        for each in page["items"]:
+            if not each.get("state"):
+                version: int = each["version"]
+                return version
+        before = page.get("next")
+    raise CommandError(
+        Exit.NOT_FOUND, f"Version {current} of {session.namespace} is the first version; no earlier one exists."
+    )
+
+
 @click.command(
     "rollback",
     cls=Command,
     short_help="Publish an earlier version again.",
     examples=[
-        ("confdctl rollback 7", "publish the document of version 7 as a new version; asks first"),
+        ("confdctl rollback", "publish the document of the version before the current one; shows the diff and asks"),
+        ("confdctl rollback 7", "publish the document of version 7"),
         (
             "confdctl rollback 7 -y -m 'errors at the edge' --wait applied",
             "publish without a question, and wait for the agents",
@@ -202,14 +227,20 @@ def diff(session: Session, from_: int | None, to: int | None) -> None:
         ("confdctl rollback 7 --rollout canary", "deliver it to one agent first"),
     ],
 )
-@click.argument("version", type=VERSION)
+@click.argument("version", type=VERSION, required=False)
 @publishing_options
 @common()
 @pass_session
-def rollback(session: Session, /, version: int, options: PublishOptions) -> None:
-    """Publish the document of VERSION as a new version. The poll interval stays unchanged."""
+def rollback(session: Session, /, version: int | None, options: PublishOptions) -> None:
+    """
+    Publish the document of VERSION as a new version, by default of the version that was current before the current one.
+    The poll interval stays unchanged.
+    """
     publisher = ChangePublisher(session, options)
     answer = session.controller.call("GET", "/api/v1/config", query={"namespace": session.namespace})
+    if version is None:
+        version = _version_before(session, value_of(answer)["version"])
+        session.screen.say(f"Rolling back to version {version}.")
     body = {"version": version} | ({"comment": options.comment} if options.comment else {})
     asked = Submission("/api/v1/config/rollback", body, tag_of(answer))
     publisher.publish(asked)

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from copy import deepcopy
+from itertools import pairwise
 
 from confd.cli.document_files import LoadedDocument, load
 from confd.cli.errors import CommandError, Exit
@@ -15,6 +16,14 @@ from confd.codec import strict_json
 from confd.codec.strict_json import JsonObject, JsonValue
 from confd.codec.text import printable
 from confd.errors import ConfdError
+
+_MISSING = object()
+
+#: Words of other languages for a value of JSON.
+_WORDS = {"True": "true", "False": "false", "TRUE": "true", "FALSE": "false", "None": "null", "NULL": "null"}
+
+#: What looks like a number, and is none in JSON.
+_NUMBER = re.compile(r"[+-]?(?:[0-9][0-9_]*)?\.?[0-9]+|[+-]?[0-9]+\.|0[xob][0-9a-fA-F]+")
 
 _DOT = re.compile(r"(?<!\\)\.")
 
@@ -53,21 +62,69 @@ def change(document: JsonObject, assignments: Sequence[str], removed: Sequence[s
     """
     Return a copy of a document with some keys set and others removed.
 
-    @param assignments: C{key=value}; dots separate the parts of a key; a value that is not JSON is a string.
+    @param assignments: C{key=value}, whose value is a string if it is not JSON, or C{key:=json}. Dots separate the
+        parts of a key. A part 0 makes an array where the document has nothing; the next index extends an array.
     @param removed: keys.
     @raise CommandError: a key or a value is malformed, or a key does not exist.
     """
     changed = deepcopy(document)
     for each in assignments:
-        key, _, text = each.partition("=")
-        *parents, last = _parts(key)
-        _put(_walk(changed, parents, key, make=True), last, _value(key, text), key)
+        key, text, only_json = _split(each)
+        parts = _parts(key)
+        _put(_walk_and_make(changed, parts, key), parts[-1], _value(key, text, only_json), key)
     for key in removed:
         *parents, last = _parts(key)
         parent = _walk(changed, parents, key)
         find(parent, last)
         del parent[_index(parent, last, key)]
     return changed
+
+
+def changed_by_words(
+    session: Session, document: JsonObject, assignments: Sequence[str], removed: Sequence[str] = ()
+) -> JsonObject:
+    """Return what L{change} returns, and print each value that its reader may understand differently."""
+    for each in assignments:
+        key, text, only_json = _split(each)
+        remark = "" if only_json else _remark(text)
+        if remark:
+            session.screen.say(printable(f"{key}: {text} {remark}"))
+    return change(document, assignments, removed)
+
+
+def as_json_words(texts: Sequence[str], values: Sequence[str]) -> tuple[str, ...]:
+    """
+    Return assignments C{key:=json} for the options C{--string} and C{--json}.
+
+    @param texts: C{key=text}.
+    @param values: C{key=json}.
+    @raise CommandError: an equals sign is missing.
+    """
+    for option, words in (("--string", texts), ("--json", values)):
+        for each in words:
+            if "=" not in each:
+                raise CommandError(Exit.USAGE, f"{option} {printable(each)}: write KEY=VALUE.")
+    quoted = [f"{key}:={json.dumps(text)}" for key, _, text in (each.partition("=") for each in texts)]
+    return (*quoted, *(each.replace("=", ":=", 1) for each in values))
+
+
+def _split(assignment: str) -> tuple[str, str, bool]:
+    """Return the key and the text of an assignment, and whether the text has to be JSON."""
+    key, _, text = assignment.partition("=")
+    return key.removesuffix(":"), text, key.endswith(":")
+
+
+def _remark(text: str) -> str:
+    """Return what a reader may not expect of a value; empty if the value is plain."""
+    try:
+        value = strict_json.decode(text.encode("utf-8", "surrogateescape"))
+    except ConfdError:
+        if text in _WORDS:
+            return f"is a text; JSON writes {_WORDS[text]}, and KEY:=JSON takes nothing else."
+        return "is a text, not a number; KEY:=JSON takes nothing else." if _NUMBER.fullmatch(text) else ""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and json.dumps(value) != text:
+        return f"is the number {json.dumps(value)}; for a text write --string KEY=TEXT or KEY:='\"TEXT\"'."
+    return ""
 
 
 def find(document: JsonValue, key: str) -> JsonValue:
@@ -93,11 +150,28 @@ def _parts(key: str) -> list[str]:
     return parts
 
 
-def _walk(value: JsonValue, parents: Sequence[str], key: str, make: bool = False) -> JsonValue:
+def _walk_and_make(value: JsonValue, parts: Sequence[str], key: str) -> JsonValue:
+    """Return the object or the array that the last part of a key is in, and make what is missing on the way."""
+    for part, following in pairwise(parts):
+        missing = value.get(part, _MISSING) is _MISSING if isinstance(value, dict) else _is_end(value, part)
+        if missing:
+            if following.isdecimal() and following != "0":
+                raise CommandError(
+                    Exit.USAGE,
+                    f"{printable(key)}: the document has no {printable(part)}; write 0 for the first item of an array,"
+                    f" or KEY:=JSON for an object with the key {following}.",
+                )
+            _put(value, part, [] if following == "0" else {}, key)
+        value = _walk(value, [part], key)
+    return value
+
+
+def _is_end(value: JsonValue, part: str) -> bool:
+    return isinstance(value, list) and part == str(len(value))
+
+
+def _walk(value: JsonValue, parents: Sequence[str], key: str) -> JsonValue:
     for part in parents:
-        if make and isinstance(value, dict):
-            value = value.setdefault(part, {})
-            continue
         try:
             value = value[_index(value, part, key)]
         except (LookupError, TypeError):
@@ -131,11 +205,11 @@ def _put(parent: JsonValue, part: str, value: JsonValue, key: str) -> None:
         raise _absent(key) from None
 
 
-def _value(key: str, text: str) -> JsonValue:
+def _value(key: str, text: str, only_json: bool) -> JsonValue:
     try:
         return strict_json.decode(text.encode("utf-8", "surrogateescape"))
     except ConfdError as error:
-        if error.code != "not_json" or text[:1] in ("{", "[", '"'):
+        if only_json or error.code != "not_json" or text[:1] in ("{", "[", '"'):
             said = "not JSON" if error.code == "not_json" else error.message.rstrip(".")
             raise CommandError(
                 Exit.INVALID, f"{printable(key)}: the value is {said}; check the quotes of your shell."

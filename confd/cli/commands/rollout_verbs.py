@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from confd.cli.api_client import value_of
-from confd.cli.commands.documents import as_text, change, read_argument, sources
+from confd.cli.commands.documents import as_text, changed_by_words, read_argument, sources
 from confd.cli.commands.publish import break_glass_option, break_glass_query
 from confd.cli.commands.rollout_progress import follow, recovery_words
 from confd.cli.commands.rollouts import draw_rollout, finish, open_rollout, rollout
@@ -170,7 +170,7 @@ def replace(
     before = _document(session, found["candidate"])
     body: JsonObject
     if version is None:
-        after = change(before if given is None else given, assignments, ())
+        after = changed_by_words(session, before if given is None else given, assignments)
         body = {"config": after}
     else:
         after = _document(session, version)

@@ -105,3 +105,52 @@ class DiffTests(SynchronousTestCase):
         ended = self.cli.type("diff", "1", "2")
         self.assertEqual((ended.status, ended.out), (0, ""))
         self.assertIn("same document", ended.err)
+
+
+class ValueTests(SynchronousTestCase):
+    """What C{confdctl set} makes of values."""
+
+    def set(self, *words):
+        """Preview a change of an empty document; return what was sent, and what was said."""
+        self.cli = CliHarness()
+        self.cli.controller.table["GET /api/v1/config"] = current_config({})
+        self.cli.controller.table["POST /api/v1/config"] = answer(
+            {"message": "", "dry_run": True, "version": 2, "epoch": 1, "patch": [], "text": ""}
+            | {"agents": {"targeted": 0, "live": 0}}
+        )
+        result = self.cli.type("set", *words, "--dry-run")
+        self.assertEqual(result.status, 0, result.err)
+        [sent] = self.cli.controller.requests("POST", "/api/v1/config")
+        return sent.body, result.err
+
+    def test_value_that_its_reader_may_understand_differently_is_named(self):
+        for word, value, said in (
+            ("tag=72225e2", 7222500.0, "tag: 72225e2 is the number 7222500.0; for a text write --string KEY=TEXT"),
+            ("ver=1.10", 1.1, "ver: 1.10 is the number 1.1;"),
+            ("n=01", "01", "n: 01 is a text, not a number;"),
+            ("n=.5", ".5", "n: .5 is a text, not a number;"),
+            ("n=0x1f", "0x1f", "n: 0x1f is a text, not a number;"),
+            ("n=1_000", "1_000", "n: 1_000 is a text, not a number;"),
+            ("flag=True", "True", "flag: True is a text; JSON writes true, and KEY:=JSON takes nothing else."),
+            ("x=None", "None", "x: None is a text; JSON writes null"),
+        ):
+            body, text = self.set(word)
+            self.assertEqual(list(body.values()), [value])
+            self.assertIn(said, text)
+
+    def test_plain_values_and_values_with_a_type_are_taken_without_a_word(self):
+        for words, body in (
+            (("n=1",), {"n": 1}),
+            (("n=1.5",), {"n": 1.5}),
+            (("n=-0.25",), {"n": -0.25}),
+            (("flag=true",), {"flag": True}),
+            (("host=10.0.0.1",), {"host": "10.0.0.1"}),
+            (("sha=72225e2f",), {"sha": "72225e2f"}),
+            (("day=2026-11-29",), {"day": "2026-11-29"}),
+            (("tag:=72225e2",), {"tag": 7222500.0}),
+            (("--string", "tag=72225e2", "--json", "n=[1]"), {"tag": "72225e2", "n": [1]}),
+            (("--string", "a=b=c"), {"a": "b=c"}),
+        ):
+            sent, text = self.set(*words)
+            self.assertEqual(sent, body)
+            self.assertNotIn(" is ", text.replace("this would", ""))

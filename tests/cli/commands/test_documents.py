@@ -26,6 +26,11 @@ class ChangeTests(SynchronousTestCase):
             ('name="true"', "name", "true"),
             ("empty=", "empty", ""),
             ("none=null", "none", None),
+            ("hosts.0.name=a", "hosts.0.name", "a"),
+            ("hosts.0.0=a", "hosts.0.0", "a"),
+            ("servers.1.url=z", "servers.1.url", "z"),
+            ("key:=[1]", "key.0", 1),
+            ('text:="true"', "text", "true"),
         ):
             with self.subTest(assignment=assignment):
                 self.assertEqual(find(change(BASE, [assignment], ()), key), value)
@@ -41,11 +46,15 @@ class ChangeTests(SynchronousTestCase):
             ("a..b=1", Exit.USAGE),
             ("list=[1,", Exit.INVALID),
             ("number=1e999", Exit.INVALID),
+            ("text:=plain", Exit.INVALID),
+            ("text:=", Exit.INVALID),
+            ("hosts.1.name=a", Exit.USAGE),
+            ("years.2026=a", Exit.USAGE),
         ):
             with self.subTest(assignment=assignment):
                 failure = self.assertRaises(CommandError, change, BASE, [assignment], ())
                 self.assertIs(failure.status, status)
-                self.assertIn(assignment.partition("=")[0], failure.sentence)
+                self.assertIn(assignment.partition("=")[0].rstrip(":"), failure.sentence)
 
     def test_unset_removes_keys_and_items_and_names_a_missing_one(self):
         changed = change(BASE, (), ["limits.rate", "servers.0", "url"])
@@ -59,7 +68,7 @@ class ChangeTests(SynchronousTestCase):
         )
     )
     def test_every_key_can_be_written(self, wanted):
-        words = [key.replace(".", "\\.") + "=" + json.dumps(value) for key, value in wanted.items()]
+        words = [key.replace(".", "\\.") + ":=" + json.dumps(value) for key, value in wanted.items()]
         self.assertEqual(change({}, words, ()), wanted)
 
 

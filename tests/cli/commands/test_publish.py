@@ -217,6 +217,22 @@ class RollbackTests(Case):
         )
         self.assertEqual(post.headers["If-Match"], f'"{TAG}"')
 
+    def test_rollback_without_a_version_takes_the_one_before_and_no_candidate(self):
+        self.table[BACK] = publisher(published(rollback_of=1))
+        pages = {
+            "2": {"items": [{"version": 7, "state": "dropped"}], "next": 7},
+            "7": {"items": [{"version": 6, "state": "candidate"}, {"version": 5}, {"version": 4}]},
+        }
+        self.table["GET /api/v1/config/history"] = lambda request: answer(pages[request.query["before"]])
+        ended = self.cli.type("rollback", "--yes")
+        self.assertEqual(ended.status, 0, ended.err)
+        self.assertIn("Rolling back to version 5.", ended.err)
+        self.assertEqual(self.posts("/api/v1/config/rollback")[0].body, {"version": 5})
+        self.table["GET /api/v1/config/history"] = answer({"items": []})
+        ended = self.cli.type("rollback", "--yes")
+        self.assertEqual(ended.status, Exit.NOT_FOUND)
+        self.assertIn("Version 2 of default is the first version", ended.err)
+
     def test_rollback_to_an_unknown_or_pruned_version_is_refused(self):
         for status, code in ((404, "unknown_version"), (410, "version_pruned")):
             self.table[BACK] = refusal(status, code)
