@@ -36,6 +36,7 @@ OTHER_NAMES = {
     "CONFD_ROUNDS": "of the tests",
     "CONFD_GOLDEN": "of the tests",
     "SyncRep": "of PostgreSQL",
+    "DEFAULT_GROUP": "of Nacos",
     "CONTROLLER_DB_PATH": "of the Go system",
     "CONTROLLER_ADMIN_USER": "of the Go system",
     "CONTROLLER_AGENT_USER": "of the Go system",

@@ -75,6 +75,7 @@ _COMMANDS = {
         ("tokens", "token whoami"),
         ("apply", "apply"),
         ("importing", "import"),
+        ("exporting", "export"),
         ("database", "database"),
         ("backup", "backup"),
         ("execute", "exec"),

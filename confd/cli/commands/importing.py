@@ -1,46 +1,126 @@
-"""The command C{import}, which continues the history of the Go system."""
+"""The command C{import}: documents from dumps of other programs, and the history of the Go system."""
 
 from __future__ import annotations
 
-import click
+from collections.abc import Sequence
+from pathlib import Path
 
-from confd.cli.api_client import value_of
+import click
+from attrs import evolve
+
+from confd.cli.api_client import tag_of, value_of
+from confd.cli.archives import read_archive
 from confd.cli.command import Command
+from confd.cli.commands.exporting import write_documents
+from confd.cli.commands.publish import ChangePublisher, PublishOptions
+from confd.cli.commands.submissions import Submission
+from confd.cli.dumps import DumpedDocument, ReadOptions, read_dump, read_flat
+from confd.cli.errors import CommandError, Exit
 from confd.cli.go_database import GoVersion, read_go_database
+from confd.cli.key_tree import inferred
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import plural
 from confd.codec.text import printable
+
+_KINDS = ("consul", "etcd", "apollo", "nacos", "go-database", "properties", "env", "yaml", "toml", "json")
 
 
 @click.command(
     "import",
     cls=Command,
-    short_help="Import document and history of the Go system.",
+    short_help="Import documents of Consul, etcd, Apollo, Nacos, the Go system, or files.",
     examples=[
-        ("confdctl import --from go-database old/controller.db", "import before the first publish; asks first"),
-        ("confdctl import --from go-database old/controller.db --force -y", "import although versions were published"),
+        ("consul kv export app/ > dump.json", "dump the keys below app/ of Consul"),
+        ("confdctl import --from consul dump.json --prefix app/ --infer", "publish them as one document; asks first"),
+        ("confdctl import --from apollo apollo.zip --to config", "write a file for each namespace, for confdctl apply"),
+        ("confdctl import --from go-database old/controller.db", "continue the history of the Go system; asks first"),
     ],
 )
-@click.option(
-    "--from",
-    "kind",
-    type=click.Choice(["go-database"]),
-    required=True,
-    help="Type of FILE: the database of the Go system.",
-)
+@click.option("--from", "kind", type=click.Choice(_KINDS), required=True, help="Type of FILE.")
 @click.argument("file", type=click.Path())
-@click.option("--force", is_flag=True, help="Import although the namespace has published versions.")
+@click.option("--prefix", default="", metavar="TEXT", help="Only the keys that begin with TEXT, which they lose.")
+@click.option("--nest", is_flag=True, help="Nest the keys of properties and env at their dots.")
+@click.option("--infer", is_flag=True, help="Turn texts that are JSON numbers, booleans, objects or arrays into these.")
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write NAMESPACE.json into DIR; publish nothing.",
+)
+@click.option("--dry-run", is_flag=True, help="Validate and show the diff; publish nothing.")
+@click.option("--force", is_flag=True, help="Overwrite files; import a history although versions were published.")
 @click.option("-m", "--comment", metavar="TEXT", help="Reason for the change, for the history.")
 @click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
 @common()
 @pass_session
-def import_(session: Session, kind: str, file: str, force: bool, comment: str | None, yes: bool) -> None:
+def import_(
+    session: Session,
+    kind: str,
+    file: str,
+    prefix: str,
+    nest: bool,
+    infer: bool,
+    folder: Path | None,
+    dry_run: bool,
+    force: bool,
+    comment: str | None,
+    yes: bool,
+) -> None:
     """
-    Import the document, poll interval and history in FILE. The file is not changed.
+    Import the documents in FILE, a dump: the command asks no other server. The file is not changed.
 
-    Stop the Go controller first. The current version keeps its number, so that agents of the Go system accept the next
-    publish.
+    A dump of Consul or etcd becomes one document, in which the path of a key is nested objects. An export of Apollo or
+    Nacos has a document for each namespace or data id; with --prefix, only members of that path count. Values stay
+    texts without --infer.
+
+    The database of the Go system brings its poll interval and history, too. Stop the Go controller first. The current
+    version keeps its number, so that agents of the Go system accept the next publish.
     """
+    if kind == "go-database":
+        if folder is not None or prefix or nest or infer or dry_run:
+            raise CommandError(
+                Exit.USAGE, "--to, --prefix, --nest, --infer and --dry-run are not for go-database; leave them out."
+            )
+        _import_history(session, file, force, comment, yes)
+        return
+    documents = _read(session, kind, file, ReadOptions(prefix, nest), infer)
+    if folder is not None:
+        named = [(each.namespace or session.namespace, each.value) for each in documents]
+        for path in write_documents(folder, named, force):
+            session.screen.line(printable(path))
+        return
+    if len(documents) > 1:
+        names = ", ".join(str(each.namespace) for each in documents[:5])
+        raise CommandError(
+            Exit.USAGE,
+            f"{printable(file)} holds {len(documents)} namespaces, such as {names}; write them with --to DIR, then run"
+            " confdctl apply -f DIR --create.",
+        )
+    options = PublishOptions(yes, dry_run, comment or f"imported from {kind}", None, None, None, None, force)
+    publisher = ChangePublisher(session, options)
+    tag = tag_of(session.controller.call("GET", "/api/v1/config", query={"namespace": session.namespace}))
+    publisher.publish(Submission("/api/v1/config", documents[0].value, tag, {"comment": options.comment}))
+
+
+def _read(session: Session, kind: str, file: str, options: ReadOptions, infer: bool) -> Sequence[DumpedDocument]:
+    """Return the documents of a dump, and print what was left out."""
+    raw, name = read_dump(file), printable(file)
+    if kind in ("apollo", "nacos"):
+        documents = read_archive(kind, raw, name, options)
+    else:
+        documents = [read_flat(kind, raw, name, options)]
+    for each in documents:
+        for note in each.notes:
+            session.screen.say(note)
+    if not infer:
+        return documents
+    changed = [(each, inferred(each.value) if each.texts else (each.value, 0)) for each in documents]
+    session.screen.say(f"{plural(sum(count for _, (_, count) in changed), 'value')} inferred from texts.")
+    return [evolve(each, value=value) for each, (value, _) in changed]
+
+
+def _import_history(session: Session, file: str, force: bool, comment: str | None, yes: bool) -> None:
     session.require_consent(yes)
     found = read_go_database(file)
     current = found.current

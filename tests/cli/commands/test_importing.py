@@ -134,6 +134,6 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual(self.cli.type("import", "--from", "go-database", path, "-y").status, Exit.CONFLICT)
         self.cli.type("import", "--from", "go-database", path, "-y", "--force")
         self.assertEqual(self.cli.controller.asked[-1].query["force"], "true")
-        self.assertEqual(self.cli.type("import", "--from", "etcd", path, "-y").status, Exit.USAGE)
+        self.assertEqual(self.cli.type("import", "--from", "zookeeper", path, "-y").status, Exit.USAGE)
         self.assertEqual(self.cli.type("import", path, "-y").status, Exit.USAGE)
         self.assertEqual(self.cli.type("import", "--from", "go-database", "/nowhere", "-y").status, Exit.USAGE)
