@@ -10,6 +10,7 @@ from typing import Literal
 from attrs import evolve, field, frozen
 
 from confd.access.tokens import Token
+from confd.audit import Attempt
 from confd.codec import strict_json
 from confd.errors import Conflict, NotFound
 from confd.model import Document, Revision, Tag
@@ -243,6 +244,38 @@ def checksum_of(
     """Return the checksum that an approval names: of all that a change alters."""
     fields = [kind, document_checksum, plan or None, poll_interval, rollback_of, rollout]
     return f"sha256:{hashlib.sha256(strict_json.canonical(fields)).hexdigest()}"
+
+
+def review_of(
+    attempt: Attempt, namespace: str, made: Revision | None, rollout: int | None, applied: bool
+) -> ChangeRequest:
+    """
+    Return the change that records a break-glass call; it is open until another person approves it.
+
+    @param made: the version that the call published; C{None} without one.
+    @param rollout: the rollout that the call started or changed; C{None} without one.
+    @param applied: whether the call applied a change, which owns the version.
+    """
+    there = None if made is None else made.configuration
+    document = "" if there is None else there.document.checksum
+    who = attempt.who
+    name = who.removeprefix("token ").rpartition(" (")[0] if who.startswith("token ") else who
+    return ChangeRequest(
+        0,
+        namespace,
+        "review",
+        "open",
+        checksum_of("review", document, rollout=rollout),
+        document,
+        "",
+        "",
+        Signer(who, name, attempt.subject),
+        attempt.made_at,
+        attempt.break_glass,
+        rollout=rollout,
+        result="" if there is None else str(there.tag),
+        version=None if there is None or applied else there.version,
+    )
 
 
 def step_name(rollout: Rollout) -> str:

@@ -79,7 +79,8 @@ class ChangeRequestRows:
 
     def origins(self, namespace: str, versions: Sequence[int]) -> Deferred[Mapping[int, Origin]]:
         found = [each for each in self._requests if each.namespace == namespace and each.version in versions]
-        return execute(lambda: {each.version: Origin(each.id, each.approvals) for each in found if each.version})
+        owners = [each for each in found if each.kind != "review"]
+        return execute(lambda: {each.version: Origin(each.id, each.approvals) for each in owners if each.version})
 
     def _find_change(self, number: int) -> ChangeRequest:
         if not 0 < number <= len(self._requests):
@@ -137,8 +138,7 @@ class ChangeRequestRows:
     ) -> list[tuple[str, str, object]]:
         """Write what a publish, or the start of a rollout, makes of changes; record a break-glass call."""
         changes = [*self._settle(change, made), *self._mark_stale(draft.namespace)]
-        version = made.configuration.version
-        return changes + self._record_break_glass(draft.attempt, draft.namespace, version, rollout)
+        return changes + self._record_break_glass(draft.attempt, draft.namespace, made, rollout, change is not None)
 
     def _follow_step(
         self, step: RolloutStep, rollout: Rollout, change: ChangeRequest | None, made: Revision | None
@@ -146,8 +146,7 @@ class ChangeRequestRows:
         """Write what a step of a rollout makes of changes; record a break-glass call."""
         changes = [] if made is None else self._settle(change, made)
         changes += self._mark_stale(rollout.namespace)
-        version = None if made is None else made.configuration.version
-        return changes + self._record_break_glass(step.attempt, rollout.namespace, version, rollout.id)
+        return changes + self._record_break_glass(step.attempt, rollout.namespace, made, rollout.id, change is not None)
 
     def _settle(self, change: ChangeRequest | None, made: Revision) -> list[tuple[str, str, object]]:
         if change is None:

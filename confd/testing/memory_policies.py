@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
 from confd.access.break_glass import BreakGlass
-from confd.access.change_requests import ChangeRequest
+from confd.access.change_requests import ChangeRequest, review_of
 from confd.access.freezes import ActiveFreezes, Freeze
 from confd.access.policies import Policy, Restrictions
 from confd.audit import Attempt
 from confd.changes import BREAK_GLASS, POLICY, Committed
 from confd.controller.interfaces import IPolicyStore
-from confd.controller.store.change_log import Written
-from confd.model import Draft
+from confd.controller.store.change_log import Written, request_change
+from confd.model import Draft, Revision
 
 
 @implementer(IPolicyStore)
@@ -26,6 +27,7 @@ class PolicyRows:
 
     _audited: Callable[..., Deferred[Any]]
     _freezes: list[Freeze]
+    _requests: list[ChangeRequest]
     _admit: Callable[..., ChangeRequest | None]
     _undoes: Callable[[Draft], bool]
 
@@ -61,13 +63,21 @@ class PolicyRows:
         return self._admit(draft, restrictions, free)
 
     def _record_break_glass(
-        self, attempt: Attempt | None, namespace: str, version: int | None, rollout: int | None = None
+        self,
+        attempt: Attempt | None,
+        namespace: str,
+        revision: Revision | None,
+        rollout: int | None = None,
+        applied: bool = False,
     ) -> list[tuple[str, str, object]]:
         if attempt is None or not attempt.break_glass:
             return []
+        version = None if revision is None else revision.configuration.version
         made = BreakGlass.of(attempt, len(self._break_glass) + 1, namespace, version, rollout)
         self._break_glass.append(made)
-        return [(BREAK_GLASS, namespace, made)]
+        review = review_of(attempt, namespace, revision, rollout, applied)
+        self._requests.append(evolve(review, id=len(self._requests) + 1))
+        return [(BREAK_GLASS, namespace, made), request_change(self._requests[-1])]
 
     def _save_policy(self, namespace: str, changes: Mapping[str, Any]) -> Written[Policy]:
         policy = self._policies[namespace] = self._policies.get(namespace, Policy()).changed({**changes})

@@ -6,6 +6,7 @@ from attrs import evolve
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from confd.access.change_requests import Signer
 from confd.access.policies import PlanRequired, Policy
 from confd.changes import BREAK_GLASS, POLICY
 from confd.controller.interfaces import IPolicyStore
@@ -122,6 +123,13 @@ def make_ipolicystore_tests(fixture: StoreFixture) -> type[TestCase]:
                     (4, "default", None, 1, "down"),
                 ],
             )
+            reviews = await self.store.pending_changes()
+            self.assertEqual(
+                [(each.kind, each.state, each.namespace, each.version, each.rollout, each.comment) for each in reviews],
+                [("review", "open", each.namespace, each.version, each.rollout, "down") for each in found],
+            )
+            self.assertEqual({each.author for each in reviews}, {Signer("admin", "admin", "")})
+            self.assertEqual(await self.store.origins("default", [2, 3]), {})
             self.assertEqual(await self.store.break_glass_count(), 4)
             self.assertEqual(await self.store.break_glass_reasons("default", [1, 2]), {2: "down"})
             entry = (await self.store.audit(1, None))[0]

@@ -246,6 +246,11 @@ ACCESS_MUTANTS = (
         (f"{_POLICIES}.test_break_glass_passes_and_leaves_a_record",),
     ),
     Mutant(
+        "a review counts as the origin of a version",
+        (Edit("controller/store/queries/change_requests.py", " AND kind <> 'review'\n", "\n"),),
+        (f"{_POLICIES}.test_break_glass_passes_and_leaves_a_record",),
+    ),
+    Mutant(
         "break-glass forgets waves",
         (Edit(_STEPS, "reason = step.attempt.break_glass", 'reason = ""'),),
         (f"{_POLICIES}.test_break_glass_passes_and_leaves_a_record",),

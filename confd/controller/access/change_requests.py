@@ -66,6 +66,12 @@ class PendingChanges:
             "namespace",
             "state",
         )
+        metrics.gauge(
+            "confd_review_opened_timestamp_seconds",
+            "When the oldest break-glass call without a review was made; absent without one.",
+            self._oldest_reviews,
+            "namespace",
+        )
         metrics.counter("confd_changes", "Changes that ended.", lambda: self._ended, "result")
 
     async def load_rows(self) -> None:
@@ -96,6 +102,15 @@ class PendingChanges:
             if each.state == "scheduled" and each.at is not None and each.at <= now
         ]
         return [each for *_, each in sorted(found, key=lambda item: item[:2])]
+
+    def _oldest_reviews(self) -> Values:
+        shown = set(self._namespaces())
+        found: dict[tuple[str, ...], float] = {}
+        for each in self._known.values():
+            if each.kind == "review" and each.namespace in shown:
+                opened, key = each.created_at.timestamp(), (each.namespace,)
+                found[key] = min(opened, found.get(key, opened))
+        return found
 
     def _count_pending(self) -> Values:
         counts = Counter((each.namespace, each.state) for each in self._known.values())

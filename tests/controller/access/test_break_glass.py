@@ -17,11 +17,14 @@ class BreakGlassTests(TokenCase):
         super().setUp()
         self.ask("POST", "/api/v1/freezes", json=FREEZE)
 
+    def metrics(self) -> str:
+        """Return the metrics of now."""
+        self.harness.clock.advance(5)
+        return self.harness.caller().get("/metrics").body.decode()
+
     def uses(self) -> str:
         """Return the line of the metric."""
-        self.harness.clock.advance(5)
-        text = self.harness.caller().get("/metrics").body.decode()
-        [line] = [each for each in text.splitlines() if each.startswith("confd_break_glass_total")]
+        [line] = [each for each in self.metrics().splitlines() if each.startswith("confd_break_glass_total")]
         return line
 
     def test_call_is_on_record_with_its_reason(self) -> None:
@@ -36,6 +39,25 @@ class BreakGlassTests(TokenCase):
         self.assertEqual(newest["break_glass"], "the shop is down")
         self.assertNotIn("break_glass", first)
         self.assertEqual(self.ask("GET", "/api/v1/config/versions/2").json["break_glass"], "the shop is down")
+
+    def test_review_waits_for_another_person(self) -> None:
+        self.ask("POST", f"/api/v1/config?{WHY}", json=DOCUMENT)
+        [review] = self.ask("GET", "/api/v1/changes").json["items"]
+        found = [review[name] for name in ("kind", "state", "comment", "author", "needed", "version", "result")]
+        self.assertEqual(found, ["review", "open", "the shop is down", "admin", 1, 2, self.harness.tag()])
+        approve, body = f"/api/v1/changes/{review['id']}/approve", {"checksum": review["checksum"]}
+        grants = [{"role": "approver", "namespaces": ["default"]}]
+        same = self.create("same", grants, subject="admin")["token"]
+        other = self.create("other", grants)["token"]
+        self.assertEqual(self.ask("POST", approve, same, json=body).code, "own_change")
+        for verb in ("apply", "reject", "withdraw", "rebase"):
+            said = {"comment": "no"} if verb == "reject" else {}
+            reply = self.ask("POST", f"/api/v1/changes/{review['id']}/{verb}", json=said)
+            self.assertEqual(reply.code, "change_over", verb)
+        opened = 'confd_review_opened_timestamp_seconds{namespace="default"} 1.7955'
+        self.assertTrue(opened in self.metrics())
+        self.assertEqual(self.ask("POST", approve, other, json=body).json["state"], "reviewed")
+        self.assertFalse(opened in self.metrics())
 
     def test_watchers_hear_of_it(self) -> None:
         caller = self.harness.caller()

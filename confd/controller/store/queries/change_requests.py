@@ -88,7 +88,8 @@ def origins(cursor: Cursor, namespace: str, versions: Sequence[int]) -> Mapping[
     """Return the change, and its approvals, of each of these versions that came from a change."""
     cursor.execute(
         f"""SELECT {_COLUMNS} FROM change_requests
-        WHERE namespace = ? AND version IN (SELECT CAST(value ->> 0 AS bigint) FROM json_each(?))""",
+        WHERE namespace = ? AND kind <> 'review'
+        AND version IN (SELECT CAST(value ->> 0 AS bigint) FROM json_each(?))""",
         (namespace, rollouts.elements(versions)),
     )
     found = _with_approvals(cursor, [_change(row) for row in cursor.fetchall()])
@@ -106,6 +107,11 @@ def insert(cursor: Cursor, change: ChangeRequest) -> ChangeRequest:
     ).fetchone()
     if pending >= MAX_PENDING:
         raise too_many_changes(change.namespace)
+    return append(cursor, change)
+
+
+def append(cursor: Cursor, change: ChangeRequest) -> ChangeRequest:
+    """Insert a change, which gets the next id, although other changes are pending."""
     (number,) = cursor.execute("SELECT coalesce(max(id), 0) + 1 FROM change_requests").fetchone()
     cursor.execute(
         f"INSERT INTO change_requests ({_COLUMNS}, document) VALUES ({', '.join('?' * (len(_NAMES) + 1))})",

@@ -129,7 +129,7 @@ def publish(cursor: Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
     changes: list[tuple[str, str, object]] = [revision_change(made, draft.arrived)]
     if there.rollout is not None:
         changes.insert(0, rollouts.supersede(cursor, there.rollout, made.configuration.version, draft.made_at))
-    changes += break_glass.record(cursor, draft.attempt, draft.namespace, made.configuration.version)
+    changes += break_glass.record(cursor, draft.attempt, draft.namespace, made, applied=change is not None)
     changes += change_requests.settle(cursor, change, made)
     changes += change_requests.mark_stale(cursor, draft.namespace, draft.document.checksum)
     pruning.prune(cursor, draft.namespace, keep)
@@ -233,7 +233,7 @@ def create_namespace(cursor: Cursor, draft: Draft) -> Written[Revision]:
     made = append(cursor, draft, 1 if newest is None else newest.tag.version + 1, interval)
     changes = [revision_change(made, draft.arrived), *change_requests.settle(cursor, change, made)]
     changes += change_requests.mark_stale(cursor, name, draft.document.checksum)
-    changes += break_glass.record(cursor, draft.attempt, name, made.configuration.version)
+    changes += break_glass.record(cursor, draft.attempt, name, made, applied=change is not None)
     return Written(made, changes, describe_origin(change))
 
 

@@ -67,7 +67,7 @@ def start(cursor: Cursor, start: Start, keep: int) -> Written[Stepped]:
         changes.append(revision_change(revision, draft.arrived))
     changes += change_requests.settle(cursor, change, revision)
     changes += _mark_stale(cursor, draft.namespace)
-    changes += break_glass.record(cursor, draft.attempt, draft.namespace, revision.configuration.version, number)
+    changes += break_glass.record(cursor, draft.attempt, draft.namespace, revision, number, change is not None)
     return Written(Stepped(rollout, tuple(exposed), True, revision), changes, describe_origin(change))
 
 
@@ -108,7 +108,7 @@ def step(cursor: Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
     if revision is not None:
         changes += change_requests.settle(cursor, change, revision)
     changes += _mark_stale(cursor, rollout.namespace)
-    changes += break_glass.record(cursor, step.attempt, rollout.namespace, published, rollout.id)
+    changes += break_glass.record(cursor, step.attempt, rollout.namespace, revision, rollout.id, change is not None)
     return Written(Stepped(rollout, after.members, True, revision), changes)
 
 
