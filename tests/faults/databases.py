@@ -102,7 +102,9 @@ class Pair:
         """Send a signal to all processes of a server."""
         if server.running:
             for pid in (server.pid, *children(server.pid)):
-                os.kill(pid, which)
+                # A backend may have ended since.
+                with suppress(ProcessLookupError):
+                    os.kill(pid, which)
 
     def backends(self) -> list[int]:
         """Return the processes that serve the controller."""
@@ -143,10 +145,10 @@ def quick_polls(fleet: FaultHarness, took: list[float], limit: float = 0.05) -> 
     fleet.at_most(percentile(took, 0.99), limit, "p99 of a poll")
 
 
-def refused(fleet: FaultHarness, within: float, check: Callable[[Response], bool], what: str) -> None:
-    """Publish once; claim that the answer is 503, as C{check} expects it, and in time."""
+def refused(fleet: FaultHarness, within: float, check: Callable[[Response], bool], what: str, **more: str) -> None:
+    """Publish once, with C{more} in the document; claim that the answer is 503, as C{check} expects it, and in time."""
     began = time.monotonic()
-    answer = fleet.post()
+    answer = fleet.post(**more)
     fleet.at_most(time.monotonic() - began, within, f"{what}: the answer")
     said = f"{answer.status} {answer.body[:300]!r}"
     fleet.claim(answer.status == 503 and "retry-after" in answer.headers and check(answer), f"{what}: {said}")

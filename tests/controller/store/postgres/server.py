@@ -125,7 +125,6 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env={**os.environ, **self.environ},
             )
         deadline = time.monotonic() + 30
         while True:
@@ -187,7 +186,9 @@ class PostgresServer:
         """Return a command that the user of the server runs, and that ends with the tests."""
         programs = find_programs()
         assert programs is not None
-        command = [str(programs / command[0]), *command[1:]]
+        # Only the server itself: a library of faults leaves files of its first user.
+        environ = [f"{name}={value}" for name, value in self.environ.items()]
+        command = [*(["env", *environ] if environ else []), str(programs / command[0]), *command[1:]]
         if shutil.which("setpriv") is None:
             return command
         # A run that is killed leaves no server behind.
