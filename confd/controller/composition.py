@@ -66,7 +66,7 @@ from confd.controller.rollouts.driver import RolloutDriver
 from confd.controller.rollouts.metrics import RolloutMetrics
 from confd.controller.rollouts.service import Rollouts
 from confd.controller.rollouts.views import RolloutViews
-from confd.controller.store.factories import copy_of, make_store
+from confd.controller.store.factories import copy_of, make_store, watch_database
 from confd.controller.streams.config_stream import ConfigStream
 from confd.controller.streams.event_feed import EventFeed
 from confd.controller.streams.namespace_feed import EventBodies
@@ -229,7 +229,12 @@ def compose(
     )
     readiness = Readiness(
         {"store": store, "configurations": snapshot} | {each.name: each for each in brokers},
-        {"no_admin": api_tokens.no_admin, **describe_brokers(settings, brokers), **exports.facts()},
+        {
+            "no_admin": api_tokens.no_admin,
+            **describe_brokers(settings, brokers),
+            **exports.facts(),
+            **watch_database(store, metrics),
+        },
     )
     apis = [
         ConfigsApi(

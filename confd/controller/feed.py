@@ -82,6 +82,12 @@ class Feed(Service):
             lambda: self.unknown,
             "kind",
         )
+        if self._store.interval is not None:
+            metrics.gauge(
+                "confd_feed_age_seconds",
+                "Seconds since the controller last read the changes of its database.",
+                lambda: {(): self.age()},
+            )
 
     def startService(self) -> None:
         super().startService()

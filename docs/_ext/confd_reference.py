@@ -15,6 +15,7 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -33,7 +34,10 @@ import confd.controller.composition
 import confd.worker.composition
 from confd.cli.app import NAME, cli
 from confd.cli.errors import Exit
+from confd.controller.feed import Feed
+from confd.controller.store.postgres.metrics import DatabaseCounts
 from confd.controller.store.sqlite.store import SqliteStore
+from confd.runtime.metrics import Metrics
 from confd.runtime.options import read
 from confd.runtime.setting import Setting, settings_of
 from confd.runtime.settings import AgentSettings, ControllerSettings, DevSettings, WorkerSettings
@@ -107,7 +111,20 @@ def metric_families(role: str) -> list[Any]:
             if isinstance(store, SqliteStore):
                 store.startService()
                 stack.callback(store.close)
-        return list(text_string_to_metric_families(_get(services, "/metrics").body.decode()))
+        found = list(text_string_to_metric_families(_get(services, "/metrics").body.decode()))
+    if role == "controller":
+        there = {each.name for each in found}
+        more = text_string_to_metric_families(postgres_metrics().decode())
+        found += [each for each in more if each.name not in there]
+    return found
+
+
+def postgres_metrics() -> bytes:
+    """Return the metrics that only a controller on PostgreSQL has."""
+    metrics = Metrics()
+    DatabaseCounts().expose(metrics, bool, bool)
+    Feed(Clock(), SimpleNamespace(interval=0.25), []).expose(metrics)
+    return metrics.exposition()
 
 
 @cache

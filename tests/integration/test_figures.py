@@ -18,6 +18,7 @@ from tests.integration.test_end_to_end import FleetTestCase
 from tests.promlint import lint
 from tests.runtime.test_metrics import samples
 from tests.test_deploy import queries, rules, unknown
+from tests.test_documents import reference
 
 PROMTOOL = shutil.which("promtool")
 
@@ -127,7 +128,7 @@ class MetricsTests(FleetTestCase):
     def _what_deploy_names(self, shown: dict[str, bytes]) -> None:
         """Check that a role has each metric of the rules and the dashboard, with the labels that they use."""
         known: dict[str, set[str]] = {"up": set()}
-        for text in shown.values():
+        for text in (*shown.values(), reference().postgres_metrics()):
             for family in text_string_to_metric_families(text.decode()):
                 for name in (family.name, *(sample.name for sample in family.samples)):
                     labels = {label for sample in family.samples for label in sample.labels}

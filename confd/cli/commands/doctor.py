@@ -170,8 +170,12 @@ def _ready(session: Session) -> Iterator[Finding]:
     try:
         value = json.loads(answer.body)
         if answer.status == 200:
+            warnings = [value.pop(name) for name in list(value) if name.startswith("database_")]
             parts = ", ".join(f"{name} {said}" for name, said in value.items() if name != "status")
             yield Finding("ready", "ok", f"store and brokers work{': ' if parts else ''}{parts}")
+            for each in warnings:
+                found, _, remedy = each.partition("; ")
+                yield Finding("database", "warn", found, f"{remedy[:1].upper()}{remedy[1:]}.")
             return
         problems = [(each["part"], each["message"]) for each in value["details"]]
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -46,6 +46,7 @@ from confd.interfaces.webhooks import IWebhookStore, Occurrence, QueueState
 from confd.model import Draft, Registration, Revision
 from confd.reports import AgentRecord, VersionOutcome
 from confd.rollouts import Member, Rollout, RolloutStep, Start, Stepped
+from confd.runtime.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -104,6 +105,14 @@ class DatabaseStore(AccessStore, Service):
         """
         self._log, self._keep = log, keep
         self._events: webhooks.ChangeEvents | None = None
+
+    def expose(self, metrics: Metrics) -> None:
+        """Add the metrics of the server; a file has none."""
+
+    @property
+    def facts(self) -> Mapping[str, Callable[[], str]]:
+        """The state of the server for people, by name; a file has none."""
+        return {}
 
     @property
     def _engine(self) -> DatabaseThreads:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,13 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 
 from confd.controller.interfaces import IControllerStore
+from confd.controller.store.database import DatabaseStore
 from confd.controller.store.sqlite.backup import Backup
 from confd.controller.store.sqlite.store import SqliteStore
 from confd.errors import StartError
 from confd.model import Draft
 from confd.runtime.daemon import in_threads_of
+from confd.runtime.metrics import Metrics
 from confd.runtime.reactor import Reactor
 from confd.runtime.settings import ControllerSettings
 
@@ -48,6 +50,14 @@ def make_store(reactor: Reactor, settings: ControllerSettings, first: Draft) -> 
         raise_after=RAISE_AFTER_SECONDS if settings.on_storage_behind == "raise" else None,
     )
     return postgres, postgres
+
+
+def watch_database(store: IControllerStore, metrics: Metrics) -> Mapping[str, Callable[[], str]]:
+    """Add the metrics of a database server; return facts about the server for C{/ready}, by name."""
+    if not isinstance(store, DatabaseStore):
+        return {}
+    store.expose(metrics)
+    return store.facts
 
 
 def copy_of(reactor: Reactor, store: IControllerStore) -> Callable[[], Deferred[Backup]] | None:

@@ -98,6 +98,13 @@ class DoctorTests(SynchronousTestCase):
             self.table["GET /metrics"] = Reply(200, {}, body)
             self.assertIn(confd.__version__, self.findings(status=0)["release", "warn"])
 
+    def test_faults_of_a_database_server_are_warnings(self):
+        body = {"status": "ready", "database": "PostgreSQL 15.20", "database_fsync": "fsync is off; set fsync to on"}
+        self.table["GET /ready"] = answer(body)
+        found = self.findings(status=Exit.OK)
+        self.assertEqual(found["database", "warn"], "fsync is off Set fsync to on.")
+        self.assertEqual(found["ready", "ok"], "store and brokers work: database PostgreSQL 15.20 ")
+
     def test_each_part_that_is_not_ready_is_named(self):
         details = [{"part": "store", "message": "The disk is full."}, {"part": "REDIS", "message": "It is down."}]
         self.table["GET /ready"] = refusal(503, "not_ready", "x", details=details)

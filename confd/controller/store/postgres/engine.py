@@ -16,14 +16,17 @@ from twisted.python.failure import Failure
 
 from confd.controller.store.cursor import Work
 from confd.controller.store.postgres.connection import ConnectionThread
+from confd.controller.store.postgres.continuity import WentBack
 from confd.controller.store.postgres.cursor import PostgresCursor
 from confd.controller.store.postgres.errors import NoAnswer, StorageRefusal, explain
 from confd.controller.store.postgres.groups import CommittedGroup, InDoubt, Writer
 from confd.controller.store.postgres.hosts import connect_to_continuation
+from confd.controller.store.postgres.metrics import DatabaseCounts
 from confd.controller.store.postgres.replication import NoStandby, awaits_standby
 from confd.controller.store.postgres.url import DatabaseUrl
 from confd.controller.store.write_queue import WriteQueue, unavailable
 from confd.errors import ConfdError, Unavailable
+from confd.runtime.metrics import Metrics
 from confd.runtime.reactor import Reactor
 
 T = TypeVar("T")
@@ -51,6 +54,7 @@ class PostgresEngine:
     Nothing is connected before the first work; a lost connection is replaced by the next work.
 
     @ivar reason: why writes fail, C{None} while they work.
+    @ivar counts: for metrics.
     """
 
     log = Logger()
@@ -78,6 +82,7 @@ class PostgresEngine:
         self._reads: deque[tuple[Callable[[psycopg.Connection[TupleRow]], Any], float, Deferred[Any]]] = deque()
         self._queue = WriteQueue(self._run_together, self._committed, self._refused)
         self.reason: str | None = None
+        self.counts = DatabaseCounts()
 
     def connect(self) -> psycopg.Connection[TupleRow]:
         """Open a connection of the writer, which blocks; see L{DatabaseUrl.connect}."""
@@ -100,6 +105,11 @@ class PostgresEngine:
     def problem(self) -> str | None:
         """Return why writes fail, C{None} while they work."""
         return None if self.reason is None else unavailable(self.reason).message
+
+    def expose(self, metrics: Metrics) -> None:
+        """Add the metrics of the connections."""
+        went_back, no_standby = str(WentBack()), str(NoStandby())
+        self.counts.expose(metrics, lambda: self.reason == went_back, lambda: self.reason == no_standby)
 
     def report(self, reason: str) -> None:
         """Remember why the database cannot be used, until a write succeeds."""
@@ -150,6 +160,8 @@ class PostgresEngine:
             thread.run(work, deadline).addBoth(self._read_ended, thread, done)
 
     def _read_ended(self, result: Any, thread: ConnectionThread, done: Deferred[Any]) -> None:
+        if isinstance(result, Failure) and result.check(NoAnswer):
+            self.counts.deadlines["query"] += 1
         self._idle.append(thread)
         self._begin_reads()
         done.callback(result)
@@ -198,9 +210,14 @@ class PostgresEngine:
     async def _run_some(self, works: Sequence[Work[object]]) -> Sequence[CommittedGroup]:
         try:
             return await self._writing.run(partial(self._writer.run, works=works), self._deadline)
+        except NoAnswer:
+            self.counts.deadlines["writer"] += 1
+            raise
         except InDoubt as doubt:
             if not await self._resolve(doubt.number):
+                self.counts.in_doubt["lost"] += 1
                 return doubt.groups[:-1]
+            self.counts.in_doubt["committed"] += 1
             self._writer.standing = doubt.standing
             return doubt.groups
 
@@ -221,6 +238,7 @@ class PostgresEngine:
                     await deferLater(self._reactor, RETRY_SECONDS)
                     continue
             if committed is None:
+                self.counts.in_doubt["unknown"] += 1
                 raise Unavailable(
                     "outcome_unknown",
                     "The database did not confirm this change; it is either stored whole or not at all. Repeat it with"
@@ -232,6 +250,8 @@ class PostgresEngine:
         if self.reason is not None:
             self.log.info("the database {name} can be written again", name=self._url.name)
             self.reason = None
+        self.counts.groups += len(groups)
+        self.counts.works += sum(len(group.results) for group in groups if isinstance(group, CommittedGroup))
         return [result for group in groups if isinstance(group, CommittedGroup) for result in self._on_commit(group)]
 
     def _refused(self, failure: Failure) -> tuple[BaseException, bool]:

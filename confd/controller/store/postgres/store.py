@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -16,6 +16,7 @@ from confd.controller.store.change_log import ChangeLog, Written
 from confd.controller.store.database import DatabaseStore
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.postgres.bootstrap import prepare_database
+from confd.controller.store.postgres.checks import FAULTS, ServerFacts, load_facts
 from confd.controller.store.postgres.cursor import DIALECT
 from confd.controller.store.postgres.engine import LOAD_DEADLINE_SECONDS, PostgresEngine
 from confd.controller.store.postgres.errors import explain, is_final
@@ -30,8 +31,12 @@ from confd.errors import StartError, Unavailable
 from confd.history import EpochChange
 from confd.model import Draft, Revision
 from confd.reports import AgentRecord, VersionOutcome
+from confd.runtime.metrics import Metrics
 from confd.runtime.reactor import Reactor
 from confd.runtime.timing import Periodic
+
+#: Seconds between two looks at the server.
+LOOK_SECONDS = 30.0
 
 #: Seconds between two heartbeats, and between two sweeps of the change log.
 BEAT_SECONDS, SWEEP_SECONDS = 1.0, 60.0
@@ -88,6 +93,8 @@ class PostgresStore(DatabaseStore):
         self._raising = AutomaticRaise(reactor, self._raise_epoch, raise_after)
         self._beats = Periodic(reactor, self._beat, lambda: BEAT_SECONDS)
         self._sweeps = Periodic(reactor, self._sweep, lambda: SWEEP_SECONDS)
+        self._looks = Periodic(reactor, self._look, lambda: LOOK_SECONDS)
+        self._facts: ServerFacts | None = None
 
     def startService(self) -> None:
         """
@@ -109,16 +116,38 @@ class PostgresStore(DatabaseStore):
         super().startService()
         self._beats.startService()
         self._sweeps.startService()
+        self._looks.startService()
 
     def stopService(self) -> Deferred[None]:
         """Fires when every write that was asked for is on disk, and another controller may take over."""
         super().stopService()
         stopped = maybeDeferred(self._beats.stopService).addCallback(lambda _: self._sweeps.stopService())
+        stopped.addCallback(lambda _: self._looks.stopService())
         return stopped.addCallback(lambda _: self._engine.drain()).addCallback(lambda _: self._engine.release())
 
     def close(self) -> None:
         """End the threads and close the connections; where the reactor ends, that happens by itself."""
         self._connections.close()
+
+    def expose(self, metrics: Metrics) -> None:
+        self._engine.expose(metrics)
+
+    @property
+    def facts(self) -> Mapping[str, Callable[[], str]]:
+        return {
+            "database": lambda: "" if self._facts is None else f"{self._facts.describe()}, {self._url.name}",
+            **{f"database_{name}": partial(self._fault, name) for name in FAULTS},
+        }
+
+    def _fault(self, name: str) -> str:
+        return "" if self._facts is None else self._facts.fault(name)
+
+    async def _look(self) -> None:
+        try:
+            self._facts = await self._engine.read(load_facts)
+        except Unavailable:
+            # The parts that need the server say why.
+            self._facts = None
 
     @property
     def _engine(self) -> PostgresEngine:
