@@ -21,6 +21,7 @@ from confd.local import Local, LocalError, Unreachable
 #: Secrets of confd, which the program does not inherit; each may have the prefix C{CONFD_} and the suffix C{_FILE}.
 OWN_SECRETS = (
     "ADMIN_PASSWORD", "AGENT_PASSWORD", "AGENT_API_TOKEN", "CONTROLLER_PASSWORD", "CONTROLLER_PROXY", "WORKER_PASSWORD",
+    "WEBHOOK_URLS", "WEBHOOK_SECRET",
 )  # fmt: skip
 
 #: Secrets of brokers and databases, which the program may need itself: it does not inherit them with the prefix
