@@ -50,6 +50,11 @@ function furnish(element, classes, properties, children) {
   return element;
 }
 
+/** Return a button. */
+export function button(label, onclick) {
+  return h("button", { type: "button", onclick }, label);
+}
+
 /** Replace the children of an element. */
 export function fill(element, ...children) {
   element.replaceChildren(...shown(children));

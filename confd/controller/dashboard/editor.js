@@ -1,10 +1,10 @@
 /** The editor of the current document. */
 
 import { confirmAndPublish } from "./publish_dialog.js";
-import { fill, h, problem } from "./dom.js";
+import { button, fill, h, problem } from "./dom.js";
 import { keepDraft, loadDraft } from "./draft.js";
 import { overtaken } from "./overtaken.js";
-import { member, pretty, tokens } from "./json.js";
+import { configurationOf, pretty, tokens } from "./json.js";
 import { count } from "./format.js";
 import { LARGE, REST_MS, Undo } from "./undo.js";
 
@@ -27,7 +27,6 @@ export class Editor {
     });
     this.undo = new Undo(this.area, () => this.typed());
     this.interval = h("input", { type: "number", min: 1, max: 86400, required: true, oninput: () => this.typed() });
-    this.reader = h("p.quiet", { hidden: true }, "You may read this configuration; a publish needs a grant from an admin.");
     this.status = h("p.check", { id: "editor-check", role: "status" });
     this.says = h("div", {});
     this.review = h("button.primary.for-publish", { type: "button", onclick: () => this.publish() }, "Review and publish…");
@@ -40,7 +39,7 @@ export class Editor {
       this.status,
       h("div.tools", {}, this.review, button("Format", () => this.format()), this.discard),
       h("label.tools", {}, "Poll interval of the agents, in seconds ", this.interval),
-      this.reader,
+      h("p.quiet.for-readers", {}, "You may read this configuration; a publish needs a grant from an admin."),
       h("p.quiet", { id: "editor-keys" }, "Tab indents; Escape and then Tab leaves the field. Ctrl+Enter reviews."),
     );
   }
@@ -48,7 +47,6 @@ export class Editor {
   /** Let the person change the document, or only read it. */
   permit(may) {
     this.area.readOnly = this.interval.readOnly = !may;
-    this.reader.hidden = may;
   }
 
   get dirty() {
@@ -69,7 +67,7 @@ export class Editor {
     const { api } = this;
     let there;
     try {
-      there = read(await api.current());
+      there = configurationOf(await api.current());
     } catch (error) {
       this.failed = true;
       return fill(this.says, problem(error));
@@ -248,11 +246,4 @@ export class Editor {
     this.begun(there);
     this.area.focus();
   }
-}
-
-const button = (label, onclick) => h("button", { type: "button", onclick }, label);
-
-function read({ text, etag }) {
-  const interval = member(text, "poll_interval_seconds");
-  return { etag, interval, version: Number(member(text, "version")), text: pretty(member(text, "data")) };
 }

@@ -102,3 +102,9 @@ export function member(text, name) {
   }
   throw new Error(`${name} is missing.`);
 }
+
+/** Return the parts of the answer with the current configuration; the document and the interval as text. */
+export function configurationOf({ text, etag }) {
+  const interval = member(text, "poll_interval_seconds");
+  return { etag, interval, version: Number(member(text, "version")), text: pretty(member(text, "data")) };
+}

@@ -28,7 +28,7 @@ class DashboardTests(SynchronousTestCase):
     def test_closed(self) -> None:
         """From the page on, each file is there that another one names, and none is left over."""
         seen: set[str] = set()
-        wanted = {"/"}
+        wanted = {"/", "/signin"}
         while wanted:
             path = wanted.pop()
             seen.add(path)
@@ -38,13 +38,13 @@ class DashboardTests(SynchronousTestCase):
             named |= {f"/dashboard/{name}" for name in re.findall(r'from "\./([\w.]+)";', text)}
             wanted |= named - seen
         there = {f"/dashboard/{path.name}" for path in FOLDER.iterdir() if path.suffix in (".js", ".css", ".svg")}
-        self.assertEqual(seen - {"/"}, there)
+        self.assertEqual(seen - {"/", "/signin"}, there)
 
     def test_nothing_inline(self) -> None:
         """Neither script nor style nor handler in the markup, and no address of anybody else."""
-        page = self.text("/")
-        self.assertEqual(re.findall(r"<style|\sstyle=|\son\w+=|javascript:", page), [])
-        self.assertEqual(re.findall(r"<script[^>]*>(?=[^<])", page), [])
+        for page in (self.text("/"), self.text("/signin")):
+            self.assertEqual(re.findall(r"<style|\sstyle=|\son\w+=|javascript:", page), [])
+            self.assertEqual(re.findall(r"<script[^>]*>(?=[^<])", page), [])
         for path in FOLDER.iterdir():
             if path.suffix in (".html", ".js", ".css", ".svg"):
                 addresses = set(re.findall(r"\bhttps?://[^\s\"']+", path.read_text("utf-8")))
