@@ -15,6 +15,7 @@ from confd.controller.access.api_tokens import ApiTokens
 from confd.controller.access.change_requests import ChangeRequests, PendingChanges
 from confd.controller.access.composition import follow_identities, make_dispatcher, make_site
 from confd.controller.access.freezes import Freezes
+from confd.controller.access.operator_log import OperatorLog
 from confd.controller.access.policies import Policies
 from confd.controller.access.schedule import ChangeSchedule
 from confd.controller.agents.registry import Registry
@@ -175,6 +176,7 @@ def compose(
     api_tokens = ApiTokens(store, reactor, now, throttle, not settings.admin_password)
     wait = 0.0 if settings.database_url is None else FEED_LAG_SECONDS
     listeners: list[IChangeListener] = [
+        OperatorLog(),
         identity,
         api_tokens,
         policies,

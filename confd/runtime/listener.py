@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.logger import Logger
 
 from confd.errors import StartError
 from confd.runtime.certificate_expiry import InUse
@@ -51,6 +52,8 @@ class Listener(StreamServerEndpointService):
 
     @ivar port: the listening port, C{None} before the start.
     """
+
+    log = Logger()
 
     _raiseSynchronously = True
 
@@ -128,6 +131,7 @@ class Listener(StreamServerEndpointService):
 
     def _listening(self, port: IListeningPort) -> IListeningPort:
         self.port = port
+        self.log.info("listening on {endpoint}", endpoint=self._described)
         _set_user_timeout(port)
         return port
 

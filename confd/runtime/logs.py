@@ -61,6 +61,9 @@ _TWISTED_LEVELS = {
     "twisted.internet.endpoints": LogLevel.warn,
 }
 
+#: Namespaces of messages about the process of Twisted, for C{debug} only: the daemons have words of their own.
+_TWISTED_CHATTER = ("log_legacy", "twisted.scripts", "twisted.internet.base", "twisted.internet.process")
+
 #: Fields that Twisted's bridge from its old logging adds to an event.
 _LEGACY_FIELDS = frozenset(
     {"message", "time", "isError", "system", "format", "why", "failure", "logLevel", "eventText"}
@@ -90,6 +93,9 @@ def observer(file: LogOutput, level: str, form: str) -> ILogObserver:
     predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
     for namespace, least in _TWISTED_LEVELS.items():
         predicate.setLogLevelForNamespace(namespace, max(least, LogLevel.levelWithName(level), key=_order))
+    if level == "info":
+        for namespace in _TWISTED_CHATTER:
+            predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
     writer = FileLogObserver(cast(IO[str], file), json_line if form == "json" else text_line)
     return FilteringLogObserver(writer, [predicate])
 

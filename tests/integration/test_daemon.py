@@ -74,7 +74,7 @@ class EndTests(Case):
                     process = self.process(command)
                     process.start()
                     self.assertEqual(process.stop(how), 0)
-                    self.assertEqual(self.log("daemon.log")[-1]["message"], "Server Shut Down.")
+                    self.assertEqual(self.log("daemon.log")[-1]["message"], f"{command} has stopped")
 
     def test_agent(self):
         """An agent without a controller ends with status 0."""
@@ -93,7 +93,7 @@ class ReactorTests(Case):
         for name in ("asyncio", "poll", "select", "epoll"):
             for command in SERVERS:
                 with self.subTest(reactor=name, command=command):
-                    process = self.process(f"--reactor={name}", command)
+                    process = self.process(f"--reactor={name}", command, LOG_LEVEL="debug")
                     process.start()
                     self.assertEqual(process.stop(), 0)
                     self.assertIn(f"twisted.internet.{name}reactor", process.log)

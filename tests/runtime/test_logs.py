@@ -172,6 +172,14 @@ class LevelTests(Case):
                     each("x")
                 self.assertEqual(len(self.lines()), count)
 
+    def test_messages_about_the_process_of_twisted_are_for_debugging(self):
+        for namespace in ("log_legacy", "twisted.scripts._twistd_unix.UnixAppLogger", "twisted.internet.base"):
+            for level, lines in (("debug", 2), ("info", 1), ("warn", 1)):
+                log = self.logger(level, namespace=namespace)
+                log.info("starting")
+                log.warn("trouble")
+                self.assertEqual(len(self.lines()), lines, (namespace, level))
+
     def test_messages_of_twisted_below_warnings_are_left_out_at_every_level(self):
         for namespace in ("twisted.web.server.Site", "twisted.internet.endpoints", "twisted.application.internet"):
             for level in ("debug", "info", "warn"):

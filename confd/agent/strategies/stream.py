@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from zope.interface import implementer
 
 from confd.client.http import MIN_BYTES_PER_SECOND
@@ -96,7 +96,9 @@ class Stream:
             self._open = True
             self.connections += 1
             self._problem.end()
-            self.log.info("changes arrive by {name}", name=self.name)
+            # An orderly reconnection says nothing new.
+            level = LogLevel.info if self.connections == 1 else LogLevel.debug
+            self.log.emit(level, "changes arrive by {name}", name=self.name)
         for event in self._parser.feed(piece):
             if self._progress is not None:
                 self._progress.restart()

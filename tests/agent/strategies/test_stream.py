@@ -166,7 +166,7 @@ class StreamTests(SynchronousTestCase):
             self.clock.advance(0)
             self.receive(beat)
         self.assertEqual((self.connections, strategy.path()), (2, "STREAM"))
-        self.assertEqual([each["log_level"].name for each in logs], ["info"], "no trouble")
+        self.assertEqual([each["log_level"].name for each in logs], ["debug"], "no trouble")
         self.successResultOf(strategy.stop())
 
     def test_unknown_events_are_ignored(self) -> None:

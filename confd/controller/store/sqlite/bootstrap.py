@@ -139,7 +139,7 @@ def _open(path: str, identity_file: IdentityFile, first: Draft | None, migration
                 raise _Unusable(f"is empty, though {identity_file.path} says that it was not; restore it from a backup")
             if first is None:
                 raise _Unusable("is empty; name the database of a controller")
-            log.warn("{path} holds no database: making a new one", path=path)
+            log.info("creating a new database at {path}", path=path)
         make_durable(connection)
         try:
             migrate(connection, migrations)

@@ -66,7 +66,7 @@ class BootstrapTests(SynchronousTestCase):
     def test_first_start(self) -> None:
         with capturedLogs() as events:
             opened = make_database(self.path)
-        self.assertEqual([event["log_format"] for event in events], ["{path} holds no database: making a new one"])
+        self.assertEqual([event["log_format"] for event in events], ["creating a new database at {path}"])
         self.assertEqual(self.written_marker(), f"{uuid.UUID(opened.cluster_id)}\n")
         self.assertEqual(opened.epoch, 1)
 
