@@ -33,7 +33,7 @@ class Kind(enum.Enum):
     PUSHED = "a configuration"
     RAW = "a payload of the raw publisher"
     PING = "a ping that needs an answer at once"
-    SAME = "304, the answer to a poll without a newer version"
+    SAME = "an answer without a newer version"
 
 
 @frozen
@@ -42,10 +42,12 @@ class Message:
     A parsed message.
 
     @ivar payload: the announcement, or the body of GET C{/api/v1/config}.
+    @ivar reply: what the agent sends at once.
     """
 
     kind: Kind
     payload: bytes = b""
+    reply: bytes = b""
 
 
 class Dialect(Protocol):
@@ -107,7 +109,8 @@ class Nats:
                 payload = buffer[end + 2 : after - 2]
                 messages.append(Message(Kind.PUSHED if words[2] == b"1" else Kind.RAW, payload))
             elif words[0] in (b"PING", b"PONG"):
-                messages.append(Message(Kind.PING if words[0] == b"PING" else Kind.READY))
+                ping = words[0] == b"PING"
+                messages.append(Message(Kind.PING, reply=b"PONG\r\n") if ping else Message(Kind.READY))
             at = after
         return messages, buffer[at:]
 
@@ -199,16 +202,6 @@ class Poller:
             return [], buffer
         message = Message(Kind.PUSHED, body[:length]) if status == b"200" else Message(Kind.SAME)
         return [message], body[length:]
-
-
-#: The dialect of each strategy.
-DIALECTS: dict[str, type[Redis] | type[Nats] | type[Stream] | type[Poller] | type[Etcd]] = {
-    "STREAM": Stream,
-    "REDIS": Redis,
-    "NATS": Nats,
-    "POLLER": Poller,
-    "ETCD": Etcd,
-}
 
 
 def _resp_array(buffer: bytes, at: int) -> tuple[list[bytes], int] | None:

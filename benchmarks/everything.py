@@ -31,22 +31,30 @@ from benchmarks import (
 from benchmarks.figures import Figures
 from benchmarks.findings import FOLDER, FULL, SHORT, TINY, Bar, Finding, Scale, save, say
 from benchmarks.plots import Chart
+from benchmarks.strategies import PROGRAMS, lacking
 from confd.web.server.site import Limits
-from tests.integration.servers import missing
 
 #: Mean interval of the polls of POLLER.
 _INTERVAL = 5.0
+
+#: Agents of KAFKA at most.
+_KAFKA_MAX_AGENTS = 1000
 
 _NAN = float("nan")
 
 
 def pushes(scale: Scale) -> Finding:
     """Measure for each strategy the time from a publish to the last agent, and the memory that an agent takes."""
-    absent = [name for name, program in fanout.PROGRAMS.items() if missing(program) is not None]
+    absent = [name for name in PROGRAMS if lacking(name) is not None]
     runs: dict[tuple[str, int], list[Figures]] = {}
     for agents in scale.agents:
         for number in range(scale.times):
-            for strategy in [each for each in ("STREAM", "REDIS", "NATS", "ETCD", "POLLER") if each not in absent]:
+            for strategy in [
+                each for each in ("STREAM", "REDIS", "NATS", "KAFKA", "ETCD", "POLLER") if each not in absent
+            ]:
+                # KAFKA is for fleets of hundreds.
+                if strategy == "KAFKA" and agents > _KAFKA_MAX_AGENTS:
+                    continue
                 # The delay of POLLER is its interval; more rounds would show nothing new.
                 if strategy == "POLLER" and number:
                     continue
@@ -91,7 +99,7 @@ def pushes(scale: Scale) -> Finding:
             )
             for agents in scale.agents
         ],
-        [fanout.PROGRAMS[each] for each in absent],
+        [PROGRAMS[each] for each in absent],
     )
 
 

@@ -17,26 +17,31 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from attrs import asdict, define
 
 from benchmarks.crowd import DEADLINE, Crowd
-from benchmarks.dialects import DIALECTS, Nats, Redis
+from benchmarks.dialects import Nats, Redis
 from benchmarks.figures import Figures, Sample, summary, table
 from benchmarks.host import Invalid, machine, on_core, resident
+from benchmarks.kafka_dialect import RAW_TOPIC, Kafka
 from benchmarks.peers import EtcdServer
+from benchmarks.strategies import DIALECTS, lacking
 from benchmarks.watchers import EtcdBench
 from tests.integration.fleet import Fleet, Process, request
-from tests.integration.servers import NatsServer, RedisServer, Server, missing
+from tests.integration.kafka import TOPIC, KafkaServer
+from tests.integration.servers import NatsServer, RedisServer, Server
 
 #: Interval of the requests for C{/health} during a round.
 _PULSE = 0.005
 
-_BROKERS: dict[str, type[Server]] = {"REDIS": RedisServer, "NATS": NatsServer}
-
-#: The program that a strategy needs besides confd.
-PROGRAMS = {"REDIS": "redis-server", "NATS": "nats-server", "ETCD": "etcd"}
+_BROKERS: dict[str, tuple[Callable[[Path], Server], str]] = {
+    "REDIS": (RedisServer, "--redis-address"),
+    "NATS": (NatsServer, "--nats-url"),
+    "KAFKA": (lambda folder: KafkaServer(folder, topics={TOPIC: {}, RAW_TOPIC: {}}), "--kafka-bootstrap"),
+}
 
 
 @define(eq=False)
@@ -106,7 +111,7 @@ class Bench:
         if self.raw is None or not told["payload"]:
             return ours, None
         dialect = DIALECTS[self.strategy]()
-        assert isinstance(dialect, (Redis, Nats))
+        assert isinstance(dialect, (Redis, Nats, Kafka))
         began = time.monotonic()
         self.raw.sendall(dialect.publish(told["payload"].encode()))
         self.crowd.expect(f"RAW {made}")
@@ -134,10 +139,10 @@ def make_bench(folder: Path, strategy: str, agents: int, interval: float) -> Ben
         return EtcdBench(agents, etcd, Crowd(strategy, agents, None, etcd.port, interval))
     fleet, broker, options = Fleet(folder), None, ["--log-level", "warn"]
     if strategy in _BROKERS:
-        broker = _BROKERS[strategy](folder / "broker")
-        where = f"127.0.0.1:{broker.port}"
-        options += ["--distribution-strategy", strategy]
-        options += ["--redis-address", where] if strategy == "REDIS" else ["--nats-url", f"nats://{where}"]
+        make, setting = _BROKERS[strategy]
+        broker = make(folder / "broker")
+        scheme = "nats://" if strategy == "NATS" else ""
+        options += ["--distribution-strategy", strategy, setting, f"{scheme}127.0.0.1:{broker.port}"]
     crowd = Crowd(strategy, agents, fleet.port, broker.port if broker else None, interval)
     return Bench(strategy, agents, fleet, fleet.controller(*options), broker, crowd)
 
@@ -164,7 +169,7 @@ def main() -> int:
     """Run the command; return status 1 if an agent missed a version."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", type=int, nargs="+", default=[1000, 5000], help="how many (1000 5000)")
-    parser.add_argument("--strategies", nargs="+", default=["STREAM", "REDIS", "NATS"], choices=DIALECTS)
+    parser.add_argument("--strategies", nargs="+", default=["STREAM", "REDIS", "NATS", "KAFKA"], choices=DIALECTS)
     parser.add_argument("--rounds", type=int, default=20, help="publishes for each (20)")
     parser.add_argument("--poll-interval", type=float, default=5.0, help="mean seconds between polls, for POLLER (5)")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
@@ -177,11 +182,11 @@ def main() -> int:
     try:
         for agents in options.agents:
             for strategy in options.strategies:
-                lacking = missing(PROGRAMS[strategy]) if strategy in PROGRAMS else None
-                if lacking is None:
+                why_not = lacking(strategy)
+                if why_not is None:
                     found.append(measure(strategy, agents, options.rounds, options.poll_interval))
                 else:
-                    print(f"{strategy} is left out: {lacking}")
+                    print(f"{strategy} is left out: {why_not}")
     except (Invalid, AssertionError, OSError, http.client.HTTPException) as error:
         print(f"invalid: {error}", file=sys.stderr)
         return 1

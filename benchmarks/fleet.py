@@ -26,7 +26,8 @@ from typing import Any, Protocol
 
 from attrs import define, field
 
-from benchmarks.dialects import DIALECTS, Dialect, Kind, Message, Poller, command
+from benchmarks.dialects import Dialect, Kind, Message, Poller, command
+from benchmarks.strategies import DIALECTS
 from confd.codec import announcement, bodies, headers
 from confd.codec.signing import KeyRing
 from confd.model import Configuration
@@ -203,9 +204,9 @@ class Fleet:
         return messages
 
     def _take(self, agent: Agent, message: Message, now: float) -> None:
-        if message.kind is Kind.PING:
-            agent.connection.send(b"PONG\r\n")
-        elif message.payload:
+        if message.reply:
+            agent.connection.send(message.reply)
+        if message.payload:
             configuration = self._verifier.configuration(message.payload)
             key = f"{message.kind.name} {configuration.version}"
             agent.tag = str(configuration.tag)

@@ -28,6 +28,8 @@ from benchmarks.load import Target, at_a_rate
 from benchmarks.plots import Chart, svg
 from benchmarks.proof import pages, prove
 from confd.codec import sse
+from tests.budgets import budget
+from tests.integration.kafka import why_not
 from tests.integration.servers import missing
 
 AGENTS = 20
@@ -53,8 +55,13 @@ class FanoutTests(SynchronousTestCase):
     def test_nats(self) -> None:
         self.assertIsNotNone(self._measure("NATS").ratio)
 
+    def test_kafka(self) -> None:
+        self.assertIsNotNone(self._measure("KAFKA").ratio)
+
     def test_etcd(self) -> None:
         self.assertIsNone(self._measure("ETCD").ratio)
+
+    test_kafka.skip = budget("a real server: CONFD_TEST_BUDGET=full", None) or why_not()  # type: ignore[attr-defined]
 
     test_etcd.skip = missing("etcd")  # type: ignore[attr-defined]
     test_redis.skip = missing("redis-server")  # type: ignore[attr-defined]
