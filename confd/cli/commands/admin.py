@@ -1,8 +1,7 @@
-"""The commands for administration: C{namespaces}, C{audit}, C{epoch}, C{cluster}."""
+"""The commands for administration: C{namespaces} and C{audit}."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -16,7 +15,7 @@ from confd.cli.commands.documents import changed_by_words, read_argument, source
 from confd.cli.commands.publish import break_glass_option, break_glass_query
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
-from confd.cli.text import format_time, plural
+from confd.cli.text import format_time
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
 
@@ -187,139 +186,3 @@ def _noted(text: str | None) -> tuple[int, str] | None:
     if not (number.isascii() and number.isdecimal() and hashed):
         raise CommandError(Exit.USAGE, "--noted: write the checkpoint of audit verify, as in 512:9f2c.")
     return int(number), hashed
-
-
-@click.group("epoch", cls=Group, short_help="Show the epoch, or raise it after a restore.")
-def epoch() -> None:
-    """
-    Manage the epoch. Raise it after the database of the controller was restored from a backup, so that agents that are
-    ahead of the backup follow again. Without a subcommand: epoch show.
-    """
-
-
-epoch.default = "show"
-
-
-def _cluster(session: Session) -> None:
-    found = session.controller.get("/api/v1/cluster")
-
-    def draw() -> None:
-        session.screen.facts([("Cluster", found["cluster_id"]), ("Epoch", found["epoch"])])
-        ahead = found["ahead"]
-        if ahead["agents"]:
-            session.screen.line(
-                f"{plural(ahead['agents'], 'agent')} ahead of this controller, up to epoch {ahead['epoch']}. "
-                "If the database was restored from a backup, run: confdctl epoch raise"
-            )
-        for each in found["foreign"]:
-            session.screen.line(
-                f"{plural(each['agents'], 'agent')} of another cluster, at epoch {each['epoch']}. If this controller "
-                f"replaces that cluster, run: confdctl cluster adopt {printable(each['cluster_id'])}"
-            )
-
-    session.screen.show(found, draw)
-
-
-@epoch.command(
-    "show", short_help="Show the epoch.", examples=[("confdctl epoch", "show the epoch and the agents ahead of it")]
-)
-@common(namespace=False)
-@pass_session
-def show_epoch(session: Session) -> None:
-    """Show the epoch, and the agents that are ahead of it."""
-    _cluster(session)
-
-
-@epoch.command(
-    "raise",
-    short_help="Raise the epoch above that of all agents, after a restore.",
-    examples=[
-        ("confdctl epoch raise -m 'restored from the backup of Monday'", "raise it above every known epoch"),
-        ("confdctl epoch raise --to 5", "raise it to 5"),
-    ],
-)
-@click.option(
-    "--to", type=click.IntRange(min=1), metavar="N", help="New epoch.  [default: one above every known epoch]"
-)
-@_COMMENT
-@_YES
-@common(namespace=False)
-@pass_session
-def raise_epoch(session: Session, to: int | None, comment: str | None, yes: bool) -> None:
-    """Raise the epoch. Each namespace gets a new version with its current document, which all agents apply."""
-    session.confirm("Raise the epoch, so that all agents follow this controller?", yes)
-    _begin_epoch(session, "/api/v1/epoch/raise", {"epoch": to, "comment": comment})
-
-
-@click.group("cluster", cls=Group, short_help="Show the cluster, adopt an identity, or rotate the signing key.")
-def cluster() -> None:
-    """
-    Manage the identity of the controller's database. Agents follow the first cluster that they registered with. Without
-    a subcommand: cluster show.
-    """
-
-
-cluster.default = "show"
-
-
-@cluster.command(
-    "show", short_help="Show the cluster.", examples=[("confdctl cluster", "show it and the agents of other clusters")]
-)
-@common(namespace=False)
-@pass_session
-def show_cluster(session: Session) -> None:
-    """Show the cluster, and the agents that belong to another one."""
-    _cluster(session)
-
-
-@cluster.command(
-    "adopt",
-    short_help="Replace a lost cluster.",
-    examples=[("confdctl cluster adopt 3f2a...", "make the agents of that cluster follow this controller")],
-)
-@click.argument("cluster_id", metavar="UUID", type=click.UUID)
-@click.option("--epoch", type=click.IntRange(min=1), metavar="N", help="Epoch.  [default: one above every known epoch]")
-@_COMMENT
-@_YES
-@common(namespace=False)
-@pass_session
-def adopt_cluster(session: Session, cluster_id: object, epoch: int | None, comment: str | None, yes: bool) -> None:
-    """
-    Take over the identity of the cluster UUID, whose database is lost. Its agents then follow this controller.
-
-    Do not adopt a cluster that still has a controller.
-    """
-    session.confirm(f"Adopt the cluster {cluster_id}, so that its agents follow this controller?", yes)
-    _begin_epoch(session, "/api/v1/cluster/adopt", {"cluster_id": str(cluster_id), "epoch": epoch, "comment": comment})
-
-
-@cluster.command(
-    "rotate-key",
-    short_help="Sign announcements with a new key.",
-    examples=[("confdctl cluster rotate-key", "when the database or a copy of it may be exposed")],
-)
-@_YES
-@common(namespace=False)
-@pass_session
-def rotate_key(session: Session, yes: bool) -> None:
-    """
-    Sign announcements with a new key. Agents learn it by themselves. The previous key stays valid until the next
-    rotation.
-    """
-    session.confirm("Sign announcements with a new key?", yes)
-    made = value_of(session.controller.call("POST", "/api/v1/signing-key/rotate"))
-    session.screen.show(
-        made, lambda: session.screen.line(f"{printable(made['message'])}: {printable(made['signing_key'])}")
-    )
-
-
-def _begin_epoch(session: Session, path: str, body: Mapping[str, object]) -> None:
-    answer = session.controller.call("POST", path, {name: value for name, value in body.items() if value is not None})
-    made = value_of(answer)
-
-    def draw() -> None:
-        session.screen.line(f"{printable(made['message'])}: cluster {made['cluster_id']}, epoch {made['epoch']}.")
-        rows = [[each["name"], each["version"], each["epoch"]] for each in made["namespaces"]]
-        session.screen.table(["NAMESPACE", "VERSION", "EPOCH"], rows)
-
-    session.screen.show(made, draw)

@@ -210,3 +210,28 @@ class IdentityTests(Case):
         self.cli.type("cluster", "adopt", UUID, "-y", "--epoch", "9")
         self.assertEqual(self.body(), {"cluster_id": UUID, "epoch": 9})
         self.assertEqual(self.cli.type("cluster", "adopt", "x", "-y").status, Exit.USAGE)
+
+    def test_adopt_without_an_id_takes_the_only_other_cluster(self):
+        made = {"message": "Adopted", "epoch": 8, "cluster_id": UUID, "namespaces": []}
+        self.table["POST /api/v1/cluster/adopt"] = answer(made)
+        other = {"cluster_id": UUID, "agents": 4, "epoch": 7}
+        for foreign, status in (([], Exit.NOT_FOUND), ([other], Exit.OK), ([other, other], Exit.USAGE)):
+            self.table["GET /api/v1/cluster"] = answer(CLUSTER | {"foreign": foreign})
+            ended = self.cli.type("cluster", "adopt", "-y")
+            self.assertEqual(ended.status, status, ended.err)
+        [sent] = self.cli.controller.requests("POST", "/api/v1/cluster/adopt")
+        self.assertEqual(sent.body, {"cluster_id": UUID})
+        self.table["GET /api/v1/cluster"] = answer(CLUSTER | {"foreign": [other]})
+        self.assertIn(f"Adopt the cluster {UUID}", self.cli.type("cluster", "adopt", answers="n\n").err)
+
+    def test_wait_ends_when_an_agent_reports_or_the_time_is_over(self):
+        reported = {"ahead": {"agents": 3, "epoch": 2}, "foreign": [{"cluster_id": "f-1", "agents": 4, "epoch": 7}]}
+        for name, said in (("epoch", "3 agents ahead"), ("cluster", "4 agents of another cluster")):
+            self.table["GET /api/v1/cluster"] = [answer(CLUSTER), answer(CLUSTER), answer(CLUSTER | reported)]
+            ended = self.cli.type(name, "--wait", "5")
+            self.assertEqual(ended.status, 0, ended.err)
+            self.assertIn(said, ended.out)
+            self.table["GET /api/v1/cluster"] = answer(CLUSTER)
+            ended = self.cli.type(name, "--wait", "5")
+            self.assertEqual(ended.status, Exit.NO_QUORUM)
+            self.assertIn("No agent has reported within 5 s", ended.err)
