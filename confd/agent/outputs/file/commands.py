@@ -7,6 +7,7 @@ without a name, so that a process that outlives the command holds no pipe open.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shlex
@@ -30,6 +31,11 @@ _LOOK_SECONDS = 0.2
 
 #: The search path where the agent's environment has none.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_LIBC: Final = ctypes.CDLL(None)
+
+#: C{FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE} of fallocate(2).
+_PUNCH_HOLE: Final = 3
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 
@@ -139,7 +145,7 @@ class CommandRun:
                 # The lock keeps a kill from a pid that is no longer ours.
                 child.wait(max(0.0, min(_LOOK_SECONDS, left)))
             except subprocess.TimeoutExpired:
-                _truncate(output)
+                forget(output)
                 if left <= 0:
                     self.kill()
                     child.wait()
@@ -181,14 +187,25 @@ def printable_words(raw: bytes) -> str:
     return " ".join(_CONTROL.sub(" ", text).split())
 
 
-def _truncate(output: IO[bytes]) -> None:
-    """Keep the last L{KEPT_OUTPUT_BYTES} of an output that grows beyond twice as much."""
+def forget(output: IO[bytes]) -> None:
+    """
+    Free the disk space of an output that grows beyond twice L{KEPT_OUTPUT_BYTES}, but for the last part.
+
+    Offsets stay: what the command writes meanwhile is neither lost nor moved, as it would be by a shorter file.
+    """
     size = os.fstat(output.fileno()).st_size
     if size > 2 * KEPT_OUTPUT_BYTES:
-        kept = os.pread(output.fileno(), KEPT_OUTPUT_BYTES, size - KEPT_OUTPUT_BYTES)
-        os.ftruncate(output.fileno(), 0)
-        os.lseek(output.fileno(), 0, os.SEEK_SET)
-        os.write(output.fileno(), kept)
+        before = size - KEPT_OUTPUT_BYTES
+        if _LIBC.fallocate(output.fileno(), _PUNCH_HOLE, ctypes.c_int64(0), ctypes.c_int64(before)) != 0:
+            _shorten(output, size)
+
+
+def _shorten(output: IO[bytes], size: int) -> None:
+    """Do the same on a file system without holes."""
+    kept = os.pread(output.fileno(), KEPT_OUTPUT_BYTES, size - KEPT_OUTPUT_BYTES)
+    os.ftruncate(output.fileno(), 0)
+    os.lseek(output.fileno(), 0, os.SEEK_SET)
+    os.write(output.fileno(), kept)
 
 
 def _tail(output: IO[bytes]) -> bytes:

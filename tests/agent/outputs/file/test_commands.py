@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.outputs.file.commands import CommandResult, CommandRun, environment, split_command
+from confd.agent.outputs.file.commands import (
+    KEPT_OUTPUT_BYTES,
+    CommandResult,
+    CommandRun,
+    environment,
+    forget,
+    split_command,
+)
 from confd.agent.outputs.file.ownership import Untrusted, check_file, check_program
 
 
@@ -61,6 +69,19 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(result.status, 2)
         self.assertLessEqual(len(result.words), 700)
         self.assertTrue(result.words.endswith("the end"))
+
+    def test_the_bound_of_an_output_moves_nothing_that_is_written_meanwhile(self) -> None:
+        with tempfile.TemporaryFile(buffering=0) as output:
+            written = b"".join(b"%07d\n" % number for number in range(100_000))
+            output.write(written)
+            for more in (b"", b"the end"):
+                output.write(more)
+                written += more
+                forget(output)
+                self.assertEqual(output.tell(), len(written))
+                kept = os.pread(output.fileno(), len(written), len(written) - KEPT_OUTPUT_BYTES)
+                self.assertEqual(kept, written[-KEPT_OUTPUT_BYTES:])
+            self.assertLess(os.fstat(output.fileno()).st_blocks * 512, 4 * KEPT_OUTPUT_BYTES)
 
     def test_a_command_sees_no_secret_and_no_input(self) -> None:
         given = {"CONTROLLER_PASSWORD": "s3cret", "PATH": "/usr/bin:/bin", "LANG": "C", "HOME": "/root"}
