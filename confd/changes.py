@@ -21,7 +21,7 @@ from confd.access.tokens import Token
 from confd.codec.signing import SigningKey
 from confd.history import VersionSummary
 from confd.model import Configuration, Revision
-from confd.reports import Report, VersionOutcome
+from confd.reports import AgentRecord, Report, VersionOutcome
 
 T = TypeVar("T")
 
@@ -52,10 +52,12 @@ class Batch:
     Consecutive changes, ascending.
 
     @ivar complete: false if the store keeps the first of the changes asked for no longer: load L{Contents} instead.
+    @ivar more: whether later changes exist already.
     """
 
     changes: Sequence[Change]
     complete: bool = True
+    more: bool = False
 
 
 @frozen
@@ -93,7 +95,7 @@ class Published:
 @frozen
 class AgentChange:
     """
-    The value of an C{agent} change. A first registration writes no change.
+    The value of an C{agent} change.
 
     @ivar namespace: the namespace of the agent after the change; empty if the agent is in none.
     """
@@ -216,8 +218,7 @@ _NOTHING = Body(None, lambda value: None)
 #: The names of the kinds.
 REVISION, RETIRED, IDENTITY, KEYS, AGENT, LABELS = "revision", "retired", "identity", "keys", "agent", "labels"
 ROLLOUT, EXPOSED, TOKEN, FREEZE, POLICY = "rollout", "exposed", "token", "freeze", "policy"
-BREAK_GLASS = "break_glass"
-CHANGE_REQUEST = "change_request"
+BREAK_GLASS, CHANGE_REQUEST, REGISTERED, REPORTED = "break_glass", "change_request", "registered", "reported"
 
 #: Each kind of change and its body. The values of C{identity} and C{keys} are read from the tables that hold the keys.
 KINDS: Mapping[str, Body] = {
@@ -234,4 +235,8 @@ KINDS: Mapping[str, Body] = {
     POLICY: Body(Policy),
     BREAK_GLASS: Body(BreakGlass),
     CHANGE_REQUEST: Body(ChangeRequest),
+    # The row of the agent.
+    REGISTERED: Body(AgentRecord, lambda value: evolve(value, labels_set=dict(value.labels_set))),
+    # The accepted reports of one transaction, in order, and the outcome that each made of its version.
+    REPORTED: Body(tuple[tuple[ReceivedReport, VersionOutcome], ...]),
 }

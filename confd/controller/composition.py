@@ -201,18 +201,16 @@ def compose(
     feed = Feed(reactor, store, listeners, rows, settings.stale_limit)
     api_tokens.feed = feed
     store.subscribe(feed.hint)
-    registry.changes.add(convergence.agent_changed)
-    registry.changes.add(event_feed.agent_changed)
     convergence.changes.add(event_feed.convergence_changed)
     convergence.applications.add(speed.measure)
     for each in broker_publishers:
         each.broker.watch(each.broker_returned)
     configs, reader = Configs(store, schema, feed, now), ConfigReader(snapshot, feed)
     rollouts = Rollouts(store, driver, views, snapshot, reader, registry, feed, now)
-    registry.changes.add(driver.agent_changed)
     driver.considerations.add(event_feed.rollout_changed)
-    registry.changes.add(rollouts.agent_changed)
-    rollout_starts, places = RolloutStarts(rollouts, convergence), Places(registry, store, store)
+    for follower in (convergence, event_feed, driver, rollouts):
+        registry.changes.add(follower.agent_changed)
+    rollout_starts, places = RolloutStarts(rollouts, convergence), Places(registry, reader, store, store)
     offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, now, exports.wake)
     changes = ChangeRequests(store, configs, rollouts, snapshot, feed, offload, now)
     change_schedule = ChangeSchedule(reactor, pending, changes, now)

@@ -139,6 +139,11 @@ class Feed(Service):
             self._schedule()
         return refreshed
 
+    @property
+    def shared(self) -> bool:
+        """Return whether other controllers write to the store, too."""
+        return self._store.interval is not None
+
     def age(self) -> float:
         """Return the seconds since the last successful read; 0 for a store that hints at each change."""
         return 0.0 if self._store.interval is None else self._clock.seconds() - self._read_at
@@ -176,11 +181,13 @@ class Feed(Service):
                 await self._load()
             batch = await self._store.changes(self.applied)
             self._loaded = batch.complete
-            if batch.complete:
+            if not batch.complete:
+                continue
+            for change in batch.changes:
+                self._apply(change)
+            self._fire_reached()
+            if not batch.more:
                 break
-        for change in batch.changes:
-            self._apply(change)
-        self._fire_reached()
 
     async def _load(self) -> None:
         contents = await self._store.contents()

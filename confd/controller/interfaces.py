@@ -37,12 +37,11 @@ class IAgentStore(Interface):
 
     def register(registration: Registration, token: bytes, at: datetime) -> Deferred[Committed[AgentRecord]]:
         """
-        Insert an agent, or update what it says of itself.
+        Insert an agent, or update what it says of itself: a change C{registered}.
 
         An agent that comes from another namespace loses its report, its outcomes and the labels that operators set: a
-        change C{moved}. A token in the place of another one is a change C{token}.
+        change C{moved} before. A token in the place of another one is a change C{token} before.
 
-        @param registration: with the id of the agent.
         @param token: the digest of its new token; empty keeps the token that it has.
         @param at: the time of the registration, UTC; kept of the first one.
         @return: fires with the row, once it is on disk.
@@ -50,9 +49,10 @@ class IAgentStore(Interface):
         """
 
     def touch(polls: Mapping[str, datetime]) -> Deferred[None]:
-        """
-        Raise the time of the last poll of agents by id. Inserts no row, and lowers no time.
-        """
+        """Raise the time of the last poll of agents by id. Inserts no row, and lowers no time."""
+
+    def heard() -> Deferred[Mapping[str, datetime]]:
+        """Fire with the last polls that other controllers wrote since the last call, by agent."""
 
     def forget(agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         """
@@ -95,10 +95,10 @@ class IAgentStore(Interface):
 class IReportStore(Interface):
     """What agents reported, durable."""
 
-    def save_reports(reports: Sequence[ReceivedReport]) -> Deferred[Sequence[ReportVerdict]]:
+    def save_reports(reports: Sequence[ReceivedReport]) -> Deferred[Committed[Sequence[ReportVerdict]]]:
         """
         Judge reports in the order of their arrival, and store the accepted ones, in one transaction: the report as
-        the last one of its agent, and the outcome of its version on the agent.
+        the last one of its agent, and the outcome of its version on the agent: a change C{reported}.
 
         @return: fires with the verdict on each report, once they are on disk: see L{report_verdicts}.
         """

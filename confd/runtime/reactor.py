@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet.interfaces import (
     IHostnameResolver,
     IReactorCore,
+    IReactorFDSet,
     IReactorPluggableNameResolver,
     IReactorTCP,
     IReactorThreads,
@@ -14,7 +15,9 @@ from twisted.internet.interfaces import (
 from zope.interface import Attribute
 
 
-class Reactor(IReactorCore, IReactorPluggableNameResolver, IReactorTCP, IReactorThreads, IReactorTime, IReactorUNIX):
+class Reactor(
+    IReactorCore, IReactorFDSet, IReactorPluggableNameResolver, IReactorTCP, IReactorThreads, IReactorTime, IReactorUNIX
+):
     """
     What a part may use of a reactor. A part that uses only the time takes an C{IReactorTime} instead.
 

@@ -68,6 +68,10 @@ class WriteBehind(Service, Generic[K, V]):
         self._gather(key, value)
         self._schedule()
 
+    def discard(self, key: K) -> None:
+        """Forget a value that no write has taken yet."""
+        self._gathered.pop(key, None)
+
     def flush(self) -> Deferred[None]:
         """Return a L{Deferred} that fires once all values gathered before this call are written, or cannot be."""
         return self._one_at_a_time.run(lambda: Deferred.fromCoroutine(self._flush()))

@@ -27,6 +27,7 @@ from confd.testing.outputs import MemoryOutput, OutputFixture, make_ioutput_test
 from confd.testing.policies import make_ipolicystore_tests
 from confd.testing.reports import make_ireportstore_tests
 from confd.testing.rollouts import make_irolloutstore_tests
+from confd.testing.shared import SharedStoreFixture, make_shared_store_tests
 from confd.testing.stores import StoreFixture, make_iconfigstore_tests
 from confd.testing.strategies import MemorySink, StrategyFixture, make_istrategy_tests
 from confd.testing.tokens import make_itokenstore_tests
@@ -40,6 +41,7 @@ __all__ = [
     "MemorySink",
     "MemoryStore",
     "OutputFixture",
+    "SharedStoreFixture",
     "StoreFixture",
     "StrategyFixture",
     "a_configuration",
@@ -63,4 +65,5 @@ __all__ = [
     "make_istrategy_tests",
     "make_itokenstore_tests",
     "make_iwebhookstore_tests",
+    "make_shared_store_tests",
 ]

@@ -164,7 +164,7 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, C
     def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
         return execute(lambda: [record for _, record in sorted(self.agents.rows.items())])
 
-    def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Sequence[ReportVerdict]]:
+    def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Committed[Sequence[ReportVerdict]]]:
         return self._write(self._save_reports, reports)
 
     def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:

@@ -18,6 +18,7 @@ from confd.controller.interfaces import IRolloutStore
 from confd.controller.store.change_log import (
     ChangeLog,
     Written,
+    judged,
     lanes_of,
     revision_change,
     rollout_change,
@@ -334,10 +335,10 @@ class RolloutRows:
         self._leave(agent_id)
         return remove(agent_id)
 
-    def _save_reports(self, reports: Sequence[ReceivedReport]) -> Sequence[ReportVerdict]:
+    def _save_reports(self, reports: Sequence[ReceivedReport]) -> Written[Sequence[ReportVerdict]]:
         verdicts = self.agents.save_reports(reports, self._log.times(reports))
         self._follow_reports([each for each, verdict in zip(reports, verdicts, strict=True) if verdict.outcome])
-        return verdicts
+        return judged(reports, verdicts)
 
     def _follow_reports(self, reports: Sequence[ReceivedReport]) -> None:
         """Follow accepted reports in the rows of members."""

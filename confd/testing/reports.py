@@ -34,7 +34,7 @@ def make_ireportstore_tests(fixture: StoreFixture) -> type[TestCase]:
             await self.store.register(registration, b"", a_draft().made_at)
 
         async def save(self, *reports: ReceivedReport) -> list[str]:
-            verdicts = await self.store.save_reports(reports)
+            verdicts = (await self.store.save_reports(reports)).value
             for received, verdict in zip(reports, verdicts, strict=True):
                 if verdict.kind == "taken":
                     assert verdict.outcome is not None
@@ -48,7 +48,7 @@ def make_ireportstore_tests(fixture: StoreFixture) -> type[TestCase]:
         ) -> VersionOutcome | None:
             """Return the outcome that is stored; reports once more to see it."""
             another = a_received_report(agent_id, version, namespace=namespace, sequence=1000 + version)
-            (verdict,) = await self.store.save_reports([another])
+            (verdict,) = (await self.store.save_reports([another])).value
             return verdict.before
 
         async def test_begins_without_reports(self) -> None:
@@ -89,7 +89,7 @@ def make_ireportstore_tests(fixture: StoreFixture) -> type[TestCase]:
                 evolve(a_received_report("a", 2, state, sequence=number), arrived=990.0 + 5 * number)
                 for number, state in enumerate(states, 1)
             ]
-            verdicts = await self.store.save_reports(reports)
+            verdicts = (await self.store.save_reports(reports)).value
             self.assertEqual([each.outcome and each.outcome.took for each in verdicts], [4993] * 3)
             self.assertEqual([each.before for each in verdicts], [None, verdicts[0].outcome, verdicts[1].outcome])
 

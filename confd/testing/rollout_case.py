@@ -65,7 +65,8 @@ class RolloutStoreCase(StoreTests):
         (current,) = await self.store.current()
         tag: Tag = evolve(current.configuration.tag, version=version)
         report = evolve(Report(tag, state, session="s", sequence=sequence), **fields)
-        (verdict,) = await self.store.save_reports([ReceivedReport(agent_id, DEFAULT_NAMESPACE, report, 0.0, NOON)])
+        received = ReceivedReport(agent_id, DEFAULT_NAMESPACE, report, 0.0, NOON)
+        (verdict,) = (await self.store.save_reports([received])).value
         self.assertEqual(verdict.kind, "taken")
 
     async def member(self, agent_id: str) -> tuple[str, int, int]:

@@ -63,11 +63,11 @@ def make_irolloutstore_tests(fixture: StoreFixture) -> type[TestCase]:
             )
 
         async def test_refused_start_changes_nothing(self) -> None:
+            await self.register("a")
             seq = (await self.store.contents()).seq
             none = self.store.start_rollout(self.a_start(Exposure((("gone", True),), 1)))
             await self.assert_refused(none, Conflict, "no_eligible_agent")
             start = self.a_start(Exposure((("a", True),), 1))
-            await self.register("a")
             stale = evolve(start, draft=evolve(start.draft, expected=frozenset({"rubbish"})))
             await self.assert_refused(self.store.start_rollout(stale), PreconditionFailed, "version_mismatch")
             unknown = evolve(start, draft=evolve(start.draft, namespace="no"))
@@ -307,7 +307,7 @@ def make_irolloutstore_tests(fixture: StoreFixture) -> type[TestCase]:
             verdicts = await self.store.save_reports(
                 [ReceivedReport(agent_id, DEFAULT_NAMESPACE, report, 1e12, NOON) for agent_id in ("a", "b")]
             )
-            for verdict in verdicts:
+            for verdict in verdicts.value:
                 assert verdict.outcome is not None and verdict.outcome.took is not None
                 self.assertGreater(verdict.outcome.took, 0)
 

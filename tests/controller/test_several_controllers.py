@@ -9,9 +9,11 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.changes import Batch
-from confd.controller.feed import REFRESH_INTERVAL_SECONDS, RETRY_SECONDS, STALE_LIMIT_SECONDS
+from confd.controller.feed import APPLY_WAIT_SECONDS, REFRESH_INTERVAL_SECONDS, RETRY_SECONDS, STALE_LIMIT_SECONDS
 from confd.errors import Unavailable
+from confd.model import DEFAULT_NAMESPACE, Registration
 from confd.testing import MemoryStore, a_draft
+from confd.web.auth.basic import digest_of
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Reply
 
@@ -50,12 +52,28 @@ class SharedStoreTestCase(SynchronousTestCase):
         revision = self.successResultOf(self.store.publish(a_draft(number))).value
         return str(revision.configuration.tag)
 
+    def register_elsewhere(self, token: str = "secret", namespace: str = DEFAULT_NAMESPACE) -> None:
+        """Register the agent C{a} as another controller would."""
+        digest = digest_of(b"a", token.encode())
+        registration = Registration(agent_id="a", namespace=namespace)
+        self.successResultOf(self.store.register(registration, digest, self.harness.now()))
+
+    def refresh(self) -> None:
+        """Let the controller read what the others wrote."""
+        refreshed = self.harness.feed.refresh()
+        self.harness.clock.advance(REFRESH_INTERVAL_SECONDS)
+        self.successResultOf(refreshed)
+
     def ask(self, method: str, path: str, auth: tuple[str, str] = ADMIN, **carried: Any) -> Reply:
         """Ask, and let a look at the store end."""
         caller = self.harness.caller()
         caller.ask(method, path, auth=auth, **carried)
-        self.harness.clock.advance(REFRESH_INTERVAL_SECONDS)
+        self.harness.clock.pump([REFRESH_INTERVAL_SECONDS] * 3)
         reply = caller.answer()
+        if reply is None:
+            # Nothing hints at the change of the request itself.
+            self.harness.clock.advance(APPLY_WAIT_SECONDS)
+            reply = caller.answer()
         assert reply is not None, path
         return reply
 
@@ -93,16 +111,11 @@ class NegativeAnswerTests(SharedStoreTestCase):
         self.assertEqual(reply.status, 200)
 
     def test_report_of_an_unknown_version(self) -> None:
-        agent_id = self.harness.join()
+        self.register_elsewhere()
+        self.refresh()
         tag = self.publish_elsewhere()
-        caller = self.harness.caller()
-        caller.ask(
-            "POST", "/api/v1/report", auth=AGENT, json={"agent_id": agent_id, "version": tag, "state": "applied"}
-        )
-        self.harness.clock.pump([REFRESH_INTERVAL_SECONDS] * 2)
-        reply = caller.answer()
-        assert reply is not None
-        self.assertEqual(reply.status, 200)
+        body = {"agent_id": "a", "version": tag, "state": "applied"}
+        self.assertEqual(self.ask("POST", "/api/v1/report", AGENT, json=body).status, 200)
 
     def test_convergence_of_an_unknown_version(self) -> None:
         self.publish_elsewhere()
@@ -120,8 +133,60 @@ class NegativeAnswerTests(SharedStoreTestCase):
 
     def test_failed_look_is_no_negative_answer(self) -> None:
         self.store.readable = False
-        reply = self.ask("GET", f"{CONFIG}?namespace=blue")
-        self.assertEqual((reply.status, reply.code), (503, "storage_unavailable"))
+        named = {"headers": {"X-Agent-ID": "a"}}
+        for method, path, auth, rest in (
+            ("GET", f"{CONFIG}?namespace=blue", ADMIN, {}),
+            ("GET", CONFIG, ("a", "secret"), {}),
+            ("GET", CONFIG, AGENT, named),
+            ("GET", "/api/v1/agents/a", ADMIN, {}),
+            ("POST", "/api/v1/report", AGENT, {"json": {"agent_id": "a", "version": 1, "state": "applied"}}),
+        ):
+            reply = self.ask(method, path, auth, **rest)
+            self.assertEqual((reply.status, reply.code), (503, "storage_unavailable"), path)
+
+
+class AgentOfAnotherControllerTests(SharedStoreTestCase):
+    """An agent that registered at another controller a moment ago."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.register_elsewhere()
+
+    def test_poll_with_its_token(self) -> None:
+        self.assertEqual(self.ask("GET", CONFIG, ("a", "secret")).status, 200)
+        self.assertEqual(self.ask("GET", CONFIG, ("a", "wrong")).code, "wrong_credentials")
+
+    def test_poll_with_its_id(self) -> None:
+        reply = self.ask("GET", CONFIG, AGENT, headers={"X-Agent-ID": "a"})
+        self.assertEqual((reply.status, reply.headers.get("x-agent-known")), (200, None))
+        reply = self.ask("GET", CONFIG, AGENT, headers={"X-Agent-ID": "b"})
+        self.assertEqual((reply.status, reply.headers.get("x-agent-known")), (200, "false"))
+
+    def test_report(self) -> None:
+        body = {"agent_id": "a", "version": 1, "state": "applied"}
+        self.assertEqual(self.ask("POST", "/api/v1/report", AGENT, json=body).status, 200)
+        reply = self.ask("POST", "/api/v1/report", AGENT, json={**body, "agent_id": "b"})
+        self.assertEqual((reply.status, reply.code), (404, "unknown_agent"))
+
+    def test_report_after_a_move(self) -> None:
+        self.successResultOf(self.store.create_namespace(a_draft(1, namespace="blue")))
+        self.refresh()
+        self.register_elsewhere(namespace="blue")
+        body = {"agent_id": "a", "version": 1, "state": "applied", "namespace": "blue"}
+        self.assertEqual(self.ask("POST", "/api/v1/report", AGENT, json=body).status, 200)
+
+    def test_shown_labelled_and_forgotten(self) -> None:
+        self.assertEqual(self.ask("GET", "/api/v1/agents/a").json["id"], "a")
+        self.setUp()
+        self.assertEqual(self.ask("POST", "/api/v1/agents/a/labels", json={"rack": "7"}).status, 200)
+        self.setUp()
+        self.assertEqual(self.ask("DELETE", "/api/v1/agents/a").status, 200)
+        self.assertEqual(self.ask("GET", "/api/v1/agents/b").code, "unknown_agent")
+
+    def test_blocked(self) -> None:
+        self.successResultOf(self.store.block("a"))
+        self.assertEqual(self.ask("DELETE", "/api/v1/blocked/a").status, 200)
+        self.assertEqual(self.ask("DELETE", "/api/v1/blocked/b").code, "not_blocked")
 
 
 class ReadReadinessTests(SharedStoreTestCase):

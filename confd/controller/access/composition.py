@@ -53,7 +53,8 @@ def make_dispatcher(
         feed.check_fresh()
         return registry.agent_tokens.holder(digest)
 
-    guard = BasicAuth(_shared(settings), throttle, holder, api_tokens)
+    look = feed.refresh if feed.shared else None
+    guard = BasicAuth(_shared(settings), throttle, holder, api_tokens, look)
     sessions = SessionAuth(guard, api_tokens, identity.session_keys, now)
     dispatcher = Dispatcher(
         sessions,

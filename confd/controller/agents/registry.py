@@ -9,21 +9,21 @@ from datetime import datetime
 
 from attrs import evolve
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.audit import Attempt
-from confd.changes import AGENT, LABELS, Change, Committed, Contents, ReceivedReport
+from confd.changes import AGENT, LABELS, REGISTERED, Change, Committed, Contents, ReceivedReport
 from confd.controller.agents.duplicates import Duplicates
 from confd.controller.agents.labels import LabelReader
 from confd.controller.agents.liveness import Liveness
 from confd.controller.agents.newcomers import Newcomers
-from confd.controller.agents.rows import with_later_writes
+from confd.controller.agents.rounds import Rounds
 from confd.controller.agents.tokens import AgentTokens
 from confd.controller.interfaces import IResidentStore
-from confd.errors import ConfdError, NotFound, Unavailable
+from confd.errors import NotFound
 from confd.interfaces import IChangeListener
 from confd.model import Registration
 from confd.reports import AgentRecord, AgentStatus, unknown_agent
@@ -81,14 +81,13 @@ class Registry(Service):
         self._ids: list[str] = []
         self._liveness_of: defaultdict[str, Liveness] = defaultdict(Liveness)
         self._polls = WriteBehind(clock, WRITE_INTERVAL_SECONDS, store.touch, "times of the last polls")
-        self._rounds = Periodic(clock, lambda: Deferred.fromCoroutine(self._round()), lambda: ROUND_INTERVAL_SECONDS)
         self.changes, self.agent_tokens = Signal(), AgentTokens()
         self.duplicates, self.newcomers = Duplicates(clock), Newcomers(clock, most)
+        rounds = Rounds(store, self.newcomers, self._sweep, self._heard_elsewhere, self.forget)
+        self._rounds = Periodic(clock, lambda: Deferred.fromCoroutine(rounds.run()), lambda: ROUND_INTERVAL_SECONDS)
         self.labels = LabelReader()
         #: New agents whose row is being written.
         self._joining = 0
-        #: Registrations under way, by agent: each until its row is deleted.
-        self._registering: defaultdict[str, set[object]] = defaultdict(set)
 
     async def load_rows(self) -> None:
         """Read all agents."""
@@ -108,6 +107,8 @@ class Registry(Service):
         if change.kind == LABELS and change.subject in self._records:
             record = self._records[change.subject] = evolve(self._records[change.subject], labels_set=change.value)
             self.changes.notify(record.namespace, record.id)
+        elif change.kind == REGISTERED:
+            self._add(change.value)
         if change.kind != AGENT:
             return
         agent_id, what = change.subject, change.value.what
@@ -118,7 +119,7 @@ class Registry(Service):
         if what in ("forgotten", "blocked"):
             self._drop(agent_id)
         elif what in ("moved", "token") and agent_id in self._records:
-            # The rest of the row comes with the answer to the registration.
+            # The rest of the row comes with the next change.
             there = self._records[agent_id]
             self._add(evolve(there, namespace=change.value.namespace, token=b"" if what == "token" else there.token))
 
@@ -131,12 +132,13 @@ class Registry(Service):
         super().stopService()
         return maybeDeferred(self._rounds.stopService).addCallback(lambda _: self._polls.stopService())
 
-    async def register(self, registration: Registration, token: bytes = b"", source: str = HERE) -> AgentRecord:
+    async def register(
+        self, registration: Registration, token: bytes = b"", source: str = HERE
+    ) -> Committed[AgentRecord]:
         """
         Register an agent: see L{IAgentStore.register}.
 
         @param source: its address, which limits how many new agents come from there.
-        @return: its row as memory shows it.
         @raise Forbidden: C{agent_blocked}.
         @raise TooMany: C{too_many_agents}, C{too_many_registrations}.
         """
@@ -145,24 +147,12 @@ class Registry(Service):
         if new:
             self.newcomers.admit(source, len(self._records) + self._joining)
         self._joining += new
-        mark = object()
-        self._registering[agent_id].add(mark)
         try:
-            record = (await self._store.register(registration, token, self._now())).value
-            found: AgentRecord | None = record
-            while found is not None and mark not in self._registering[agent_id]:
-                # A later write of the same transaction deleted the row, and perhaps another one inserted it again.
-                self._registering[agent_id].add(mark)
-                found = await self._store.find(agent_id)
+            committed: Committed[AgentRecord] = await self._store.register(registration, token, self._now())
         finally:
             self._joining -= new
-            self._registering[agent_id].discard(mark)
-            if not self._registering[agent_id]:
-                del self._registering[agent_id]
         self.agent_tokens.check(agent_id)
-        if found is not None:
-            self._add(found)
-        return record
+        return committed
 
     def polled(self, agent_id: str) -> bool:
         """
@@ -176,9 +166,7 @@ class Registry(Service):
         now = self._now()
         self._records[agent_id] = record.polled(now)
         self._polls.put(agent_id, now)
-        self.newcomers.proven(agent_id)
-        if self._liveness_of[record.namespace].heard(agent_id, self._clock.seconds()):
-            self.changes.notify(record.namespace, agent_id)
+        self._note_life(record)
         return True
 
     def reported(self, received: ReceivedReport) -> bool:
@@ -295,14 +283,28 @@ class Registry(Service):
         """Return the seconds over which the agents of a namespace spread their reports."""
         return min(REPORT_WINDOW_MAX_SECONDS, self.count(namespace) / REPORTS_PER_SECOND)
 
+    def _heard_elsewhere(self, polls: Mapping[str, datetime]) -> None:
+        for agent_id, at in polls.items():
+            record = self._records.get(agent_id)
+            if record is not None:
+                if record.last_poll is None or record.last_poll < at:
+                    self._records[agent_id] = record.polled(at)
+                self._note_life(record)
+
+    def _note_life(self, record: AgentRecord) -> None:
+        self.newcomers.proven(record.id)
+        if self._liveness_of[record.namespace].heard(record.id, self._clock.seconds()):
+            self.changes.notify(record.namespace, record.id)
+
     def _add(self, record: AgentRecord) -> None:
-        """Show a row that is on disk, with what memory knows to have been written later."""
+        """Show a row; its last poll may be known, and not be written yet."""
         there = self._records.get(record.id)
         moved = there is not None and there.namespace != record.namespace
         if there is None:
             self._ids.insert(bisect_right(self._ids, record.id), record.id)
         else:
-            record = with_later_writes(record, there)
+            polls = (at for at in (there.last_poll, record.last_poll) if at is not None)
+            record = evolve(record, last_poll=max(polls, default=None))
         self._records[record.id] = record
         if record.last_poll is None and record.report is None:
             self.newcomers.registered(record.id)
@@ -314,9 +316,8 @@ class Registry(Service):
         self.changes.notify(record.namespace, record.id)
 
     def _drop(self, agent_id: str) -> None:
-        if agent_id in self._registering:
-            self._registering[agent_id].clear()
         record = self._records.pop(agent_id, None)
+        self._polls.discard(agent_id)
         self.duplicates.forget(agent_id)
         self.newcomers.proven(agent_id)
         if record is not None:
@@ -325,22 +326,9 @@ class Registry(Service):
             self._liveness_of[record.namespace].left(agent_id)
             self.changes.notify(record.namespace, agent_id)
 
-    async def _round(self) -> None:
-        try:
-            for namespace in list(self._liveness_of):
-                self.liveness(namespace)
-        except Unavailable:
-            # The intervals are not loaded yet.
-            pass
-        await self._expire()
-
-    async def _expire(self) -> None:
-        """Forget agents that never gave a sign of life, in one transaction."""
-        forgotten = [Deferred.fromCoroutine(self.forget(agent_id)) for agent_id in self.newcomers.expired()]
-        for each in forgotten:
-            # The next round tries again. The store logs its own problems.
-            each.addErrback(lambda failure: failure.trap(ConfdError))
-        await gatherResults(forgotten)
+    def _sweep(self) -> None:
+        for namespace in list(self._liveness_of):
+            self.liveness(namespace)
 
 
 def _state(record: AgentRecord, silent: set[str]) -> str | None:

@@ -131,18 +131,11 @@ class AgentsApi:
         agent_tokens = self._registry.agent_tokens
         agent_id = agent_tokens.sender(call.principal, wanted.agent_id) or str(uuid.uuid4())
         token, digest = ("", b"") if call.principal.agent_id else agent_tokens.issue(agent_id)
-        record = await self._registry.register(
-            Registration(
-                wanted.hostname,
-                wanted.metadata,
-                agent_id,
-                wanted.strategy,
-                wanted.namespace,
-                _address(wanted.advertise),
-            ),
-            digest,
-            source_of(call.request.getClientAddress()),
+        registration = Registration(
+            wanted.hostname, wanted.metadata, agent_id, wanted.strategy, wanted.namespace, _address(wanted.advertise)
         )
+        source = source_of(call.request.getClientAddress())
+        record = await self._feed.follow(self._registry.register(registration, digest, source))
         joined: RegistrationResponseBody = {
             "agent_id": record.id,
             "poll_url": "/api/v1/config",
@@ -275,6 +268,8 @@ class AgentsApi:
     async def unblock(self, call: Call, agent_id: str) -> MessageBody:
         """Let an agent register again; an agent that still tries succeeds by itself."""
         agent_id = call.query.id or agent_id
+        if agent_id not in self._registry.agent_tokens.blocked:
+            await self._reader.look()
         await self._feed.follow(self._registry.unblock(agent_id, call.attempt))
         return MessageBody(f"Agent {agent_id} may register again")
 

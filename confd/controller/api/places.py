@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from confd.access.change_requests import unknown_change
 from confd.controller.agents.registry import Registry
+from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.snapshot import unknown_namespace
 from confd.controller.interfaces import IRolloutStore
 from confd.errors import ConfdError, NotFound
@@ -28,9 +29,10 @@ MAX_REMEMBERED = 1024
 @implementer(IPlaces)
 @define(eq=False)
 class Places:
-    """Finds agents in memory, and rollouts and changes in the store; their namespaces never change."""
+    """Finds agents, and rollouts and changes in the store; their namespaces never change."""
 
     _registry: Registry
+    _reader: ConfigReader
     _rollouts: IRolloutStore
     _changes: IChangeRequestStore
     _namespaces: dict[tuple[str, int], str] = field(factory=dict, init=False)
@@ -38,8 +40,14 @@ class Places:
     def namespace(self, name: str) -> Place:
         return Place(name, partial(unknown_namespace, name))
 
-    def agent(self, agent_id: str) -> Place:
+    def agent(self, agent_id: str) -> Deferred[Place]:
+        return Deferred.fromCoroutine(self._find_agent(agent_id))
+
+    async def _find_agent(self, agent_id: str) -> Place:
         record = self._registry.find(agent_id)
+        if record is None:
+            await self._reader.look()
+            record = self._registry.find(agent_id)
         return Place(CLUSTER if record is None else record.namespace, partial(unknown_agent, agent_id))
 
     def rollout(self, number: int) -> Deferred[Place]:

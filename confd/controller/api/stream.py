@@ -42,9 +42,9 @@ class StreamApi:
         """Stream the configurations. With the current tag in C{Last-Event-ID}, the first event is the next change."""
         known = call.header("Last-Event-ID")
         agent_id = self._registry.agent_tokens.sender(call.principal, call.header("X-Agent-ID") or "")
+        await self._rollouts.served(call.query.namespace, known, agent_id)
         if agent_id:
             self._registry.polled(agent_id)
-        await self._rollouts.served(call.query.namespace, known, agent_id)
         reader = self._config_stream.join(call.request, call.query.namespace, known, agent_id)
         if call.request.method == b"HEAD":
             # Its answer has no body, so there is nothing that could keep it open.

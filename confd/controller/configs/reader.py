@@ -48,6 +48,10 @@ class ConfigReader:
 
     async def newest(self, namespace: str) -> EncodedConfig:
         """Return the current configuration after a look at the store."""
+        await self.look()
+        return self._snapshot.require(namespace)
+
+    async def look(self) -> None:
+        """Look at the store once memory is loaded: all that it has is in memory then."""
         if self._snapshot.problem() is None:
             await self._feed.refresh()
-        return self._snapshot.require(namespace)

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from confd.changes import ReceivedReport, ReportVerdict
+from confd.changes import Committed, ReceivedReport, ReportVerdict
 from confd.controller.agents.registry import Registry
 from confd.controller.convergence.tracker import Convergence
 from confd.controller.interfaces import IReportStore
@@ -97,19 +97,13 @@ class ReportIntake(Service):
         waiting, self._waiting = self._waiting, []
         done = self._store.save_reports([received for received, _ in waiting])
         done.addCallbacks(self._written, self._failed, callbackArgs=(waiting,), errbackArgs=(waiting,))
-        done.addErrback(lambda failure: self.log.failure("cannot show reports that were written", failure))
+        done.addErrback(lambda failure: self.log.failure("cannot answer reports that were written", failure))
         done.addBoth(self._next)
 
-    def _written(self, verdicts: Sequence[ReportVerdict], waiting: _Waiting) -> None:
-        taken = []
-        for (received, _), verdict in zip(waiting, verdicts, strict=True):
-            if verdict.outcome is not None:
-                self.taken[received.report.state.value] += 1
-                if self._registry.reported(received):
-                    taken.append((received, verdict.outcome))
-        self._convergence.record(taken)
-        for (received, answer), verdict in zip(waiting, verdicts, strict=True):
+    def _written(self, committed: Committed[Sequence[ReportVerdict]], waiting: _Waiting) -> None:
+        for (received, answer), verdict in zip(waiting, committed.value, strict=True):
             if verdict.kind == "taken":
+                self.taken[received.report.state.value] += 1
                 answer.callback(None)
             else:
                 answer.errback(_refusal(received, verdict))

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from confd.changes import EXPOSED, RETIRED, REVISION, ROLLOUT, Change, Contents, Published, ReceivedReport
+from confd.changes import EXPOSED, REPORTED, RETIRED, REVISION, ROLLOUT, Change, Contents, Published, ReceivedReport
 from confd.codec.selectors import Selector
 from confd.controller.agents.registry import Registry
 from confd.controller.agents.selection import select_agents
@@ -100,6 +100,8 @@ class Convergence(Service):
                 self._changed(change.subject)
         elif change.kind == EXPOSED:
             self._changed(change.subject)
+        elif change.kind == REPORTED:
+            self.record([each for each in change.value if self._registry.reported(each[0])])
         elif change.kind == RETIRED:
             self._retired(change.subject)
 

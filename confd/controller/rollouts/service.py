@@ -101,10 +101,14 @@ class Rollouts:
         @param header: the C{If-None-Match} or C{Last-Event-ID} of the caller.
         @param agent_id: empty for a caller that is no agent.
         @raise NotFound: C{unknown_namespace}.
-        @raise Unavailable: C{starting}; C{storage_unavailable}: the agent could not be made a member.
+        @raise Unavailable: C{starting}; C{storage_unavailable}: the agent could not be made a member, or a look at the
+            store for an unknown agent failed.
         """
         current = await self._reader.require_named(namespace, header)
         record = self._registry.find(agent_id) if agent_id else None
+        if agent_id and record is None:
+            current = await self._reader.newest(namespace)
+            record = self._registry.find(agent_id)
         if record is None or record.namespace != namespace or self._snapshot.lane(namespace) is None:
             return current
         if header:

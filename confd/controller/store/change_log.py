@@ -14,6 +14,8 @@ from confd.changes import (
     AGENT,
     CHANGE_REQUEST,
     EXPOSED,
+    REGISTERED,
+    REPORTED,
     REVISION,
     ROLLOUT,
     TOKEN,
@@ -24,6 +26,7 @@ from confd.changes import (
     Lanes,
     Published,
     ReceivedReport,
+    ReportVerdict,
 )
 from confd.controller.store.report_verdicts import PublishTimes
 from confd.history import VersionSummary
@@ -34,8 +37,8 @@ from confd.runtime.lru import put
 
 T = TypeVar("T")
 
-#: Changes that a store keeps.
-MAX_KEPT_CHANGES = 4096
+#: Changes that a store keeps, and reports in them: a change may hold all reports of a transaction.
+MAX_KEPT_CHANGES, MAX_KEPT_REPORTS = 4096, 16384
 
 
 @frozen
@@ -82,24 +85,28 @@ class ChangeLog:
 
     A revision, or a candidate, keeps its document only until a newer change of its kind and namespace follows.
 
+    @ivar seconds: the monotonic clock.
     @ivar last: number of the last change; 0 before the first.
+    @ivar hint: called after each transaction that made changes.
     """
 
     log = Logger()
 
-    _seconds: Callable[[], float]
+    seconds: Callable[[], float]
     last: int = field(default=0, init=False)
     _kept: dict[int, Change] = field(factory=dict, init=False)
+    #: Reports in the kept changes.
+    _reports: int = field(default=0, init=False)
     #: Number of the newest change with a document, by kind and namespace.
     _newest: dict[tuple[str, str], int] = field(factory=dict, init=False)
     _times: dict[tuple[str, int], tuple[float, float | None]] = field(factory=dict, init=False)
     #: By namespace.
     _exposed: dict[str, _Exposed] = field(factory=dict, init=False)
-    _hint: Callable[[], object] = field(default=lambda: None, init=False)
+    hint: Callable[[], object] = field(default=lambda: None, init=False)
 
     def subscribe(self, hint: Callable[[], object]) -> None:
         """Call C{hint} after each transaction that made changes."""
-        self._hint = hint
+        self.hint = hint
 
     def commit(self, results: Sequence[object]) -> list[object]:
         """
@@ -115,7 +122,7 @@ class ChangeLog:
                 self._append(*change)
         if any(each.changes for each in written):
             try:
-                self._hint()
+                self.hint()
             except Exception:
                 self.log.failure("the feed did not take a hint")
         return [Committed(each.value, self.last) if isinstance(each, Written) else each for each in results]
@@ -130,6 +137,12 @@ class ChangeLog:
             self.last = last
             self._kept.clear()
             self._newest.clear()
+            self._reports = 0
+
+    def note(self, changes: Sequence[Change]) -> None:
+        """Take the times of versions and exposures from changes that were read from a database."""
+        for each in changes:
+            self._note_times(each.kind, each.subject, each.value)
 
     def has(self, after: int) -> bool:
         """Return whether a change follows number C{after}, and all that follow are kept."""
@@ -151,20 +164,28 @@ class ChangeLog:
     def _append(self, kind: str, subject: str, value: Any) -> None:
         self.last += 1
         if kind == REVISION and value.posted is not None:
-            commit_ms = 1000 * (self._seconds() - value.posted)
+            commit_ms = 1000 * (self.seconds() - value.posted)
             # C{evolve} takes four times as long, for each publish.
             value = Published(value.version, value.configuration, value.posted, commit_ms)
-            key = subject, value.version.tag.version
-            put(self._times, key, (value.posted, value.commit_ms), MAX_KEPT_CHANGES)
-        elif kind == ROLLOUT:
-            self._note_lanes(subject, value)
-        elif kind == EXPOSED and subject in self._exposed:
-            self._exposed[subject].add(value, self._seconds())
+        self._note_times(kind, subject, value)
         if kind in (REVISION, ROLLOUT):
             self._drop_document(self._newest.get((kind, subject)))
             self._newest[kind, subject] = self.last
         self._kept[self.last] = Change(self.last, kind, subject, value)
-        self._kept.pop(self.last - MAX_KEPT_CHANGES, None)
+        self._reports += len(value) if kind == REPORTED else 0
+        while len(self._kept) > MAX_KEPT_CHANGES or self._reports > MAX_KEPT_REPORTS:
+            oldest = self._kept.pop(next(iter(self._kept)))
+            self._reports -= len(oldest.value) if oldest.kind == REPORTED else 0
+
+    def _note_times(self, kind: str, subject: str, value: Any) -> None:
+        if kind == REVISION and value.posted is not None:
+            key = subject, value.version.tag.version
+            if key not in self._times:
+                put(self._times, key, (value.posted, value.commit_ms), MAX_KEPT_CHANGES)
+        elif kind == ROLLOUT:
+            self._note_lanes(subject, value)
+        elif kind == EXPOSED and subject in self._exposed:
+            self._exposed[subject].add(value, self.seconds())
 
     def _exposed_times(self, reports: Sequence[ReceivedReport]) -> PublishTimes:
         times: dict[Any, tuple[float, float]] = {}
@@ -182,9 +203,9 @@ class ChangeLog:
             version = lanes.candidate.tag.version
             if exposed is None or exposed.version != version:
                 exposed = self._exposed[namespace] = _Exposed(version)
-            exposed.add(lanes.members, self._seconds())
+            exposed.add(lanes.members, self.seconds())
         elif lanes.open and exposed is not None:
-            exposed.all_at = exposed.all_at or self._seconds()
+            exposed.all_at = exposed.all_at or self.seconds()
         else:
             self._exposed.pop(namespace, None)
 
@@ -199,21 +220,25 @@ class ChangeLog:
             self._kept[older.seq] = Change(older.seq, older.kind, older.subject, value)
 
 
-def registration_changes(
-    namespace: str | None, token: bytes, record: AgentRecord
-) -> Sequence[tuple[str, str, AgentChange]]:
+def registration_changes(namespace: str | None, token: bytes, record: AgentRecord) -> Sequence[tuple[str, str, object]]:
     """
-    Return the changes that a registration makes; the first one of an agent makes none.
+    Return the changes that a registration makes.
 
     @param namespace: of the agent before; C{None} if there was no such agent.
     @param token: the digest of its token before; empty if it had none.
     """
-    changes = []
+    changes = list[AgentChange]()
     if namespace is not None and namespace != record.namespace:
         changes.append(AgentChange("moved", record.namespace))
     if token and token != record.token:
         changes.append(AgentChange("token", record.namespace))
-    return tuple((AGENT, record.id, change) for change in changes)
+    return [*((AGENT, record.id, change) for change in changes), (REGISTERED, record.id, record)]
+
+
+def judged(reports: Sequence[ReceivedReport], verdicts: Sequence[ReportVerdict]) -> Written[Sequence[ReportVerdict]]:
+    """Return verdicts on reports, with the change that the accepted reports make."""
+    taken = tuple((each, made) for each, verdict in zip(reports, verdicts, strict=True) if (made := verdict.outcome))
+    return Written(verdicts, [(REPORTED, "", taken)] if taken else [])
 
 
 def revision_change(revision: Revision, posted: float | None) -> tuple[str, str, Published]:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol, TypeVar, cast
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from confd.access.freezes import Freeze
@@ -289,11 +289,13 @@ class DatabaseStore(AccessStore, Service):
     def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
         return self._engine.write(partial(agents.touch, polls=polls, statement=self.dialect.touch))
 
-    def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Sequence[ReportVerdict]]:
+    def heard(self) -> Deferred[Mapping[str, datetime]]:
+        return succeed({})
+
+    def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Committed[Sequence[ReportVerdict]]]:
         times, statement = self._log.times(reports), self.dialect.load_reported
-        return self._engine.write(
-            partial(report_queries.save_reports, reports=reports, times=times, statement=statement)
-        )
+        work = partial(report_queries.save_reports, reports=reports, times=times, statement=statement)
+        return self._audited(work, None)
 
     def subscribe(self, hint: Callable[[], object]) -> None:
         """Call C{hint} after each change."""

@@ -197,7 +197,7 @@ class Dispatcher:
         @param query: the query, C{None} if it is invalid.
         """
         if self._places is not None and declared.scope is Scope.AGENT:
-            return self._places.agent(getattr(query, "id", "") or str(parts["agent_id"]))
+            return await self._places.agent(getattr(query, "id", "") or str(parts["agent_id"]))
         if self._places is not None and declared.scope is Scope.ROLLOUT:
             return await self._places.rollout(cast(int, parts["number"]))
         if self._places is not None and declared.scope is Scope.CHANGE:

@@ -19,8 +19,12 @@ class IPlaces(Interface):
     def namespace(name: str) -> Place:
         """Return the place of a namespace, which need not exist."""
 
-    def agent(agent_id: str) -> Place:
-        """Return the place of an agent."""
+    def agent(agent_id: str) -> Deferred[Place]:
+        """
+        Fire with the place of an agent.
+
+        @raise Unavailable: memory does not hold the agent, and the look at the store failed.
+        """
 
     def rollout(number: int) -> Deferred[Place]:
         """Fire with the place of a rollout."""

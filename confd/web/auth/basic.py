@@ -102,12 +102,14 @@ class BasicAuth:
     @ivar tokens: returns the id and the namespace of the agent whose token has a digest, or C{None}; may raise
         L{Unavailable}.
     @ivar api_tokens: authenticates callers by API tokens; C{None} where no such tokens exist.
+    @ivar look: brings into memory what other controllers wrote; C{None} for memory that holds everything.
     """
 
     _credentials: Sequence[Credential]
     _throttle: Throttle | None = None
     _tokens: Callable[[bytes], tuple[str, str] | None] = _no_tokens
     _api_tokens: IApiTokens | None = None
+    _look: Callable[[], Deferred[None]] | None = None
     _replaced: Sequence[Credential] = field(default=(), init=False)
     _replaced_at: float = field(default=0.0, init=False)
 
@@ -126,11 +128,18 @@ class BasicAuth:
         return lost
 
     def prepare(self, request: BoundedRequest) -> Deferred[None] | None:
-        secret = self._secret(request.requestHeaders.getRawHeaders(b"Authorization") or ())
-        if secret is None or self._api_tokens is None:
+        headers = request.requestHeaders.getRawHeaders(b"Authorization") or ()
+        secret = self._secret(headers)
+        if secret is not None and self._api_tokens is not None:
+            looked_up: Deferred[None] | None = self._api_tokens.prepare(token_id_of(secret))
+            return looked_up
+        if self._look is None or len(headers) != 1:
             return None
-        looked_up: Deferred[None] | None = self._api_tokens.prepare(token_id_of(secret))
-        return looked_up
+        presented = parse_basic_authorization(headers[0])
+        if presented is None or self._find(digest_of(*presented)) is not None:
+            return None
+        # All unknown credentials share the look, which the feed limits, so that they cannot flood the store.
+        return self._look()
 
     def identify(self, request: BoundedRequest) -> Principal:
         headers = request.requestHeaders.getRawHeaders(b"Authorization") or []

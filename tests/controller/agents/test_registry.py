@@ -151,7 +151,8 @@ class TimeTests(SynchronousTestCase):
         harness = ControllerHarness()
         wall = [harness.now()]
         harness.registry._now = lambda: wall[0]
-        record = self.successResultOf(Deferred.fromCoroutine(harness.registry.register(Registration(agent_id="a"))))
+        joined = Deferred.fromCoroutine(harness.registry.register(Registration(agent_id="a")))
+        record = self.successResultOf(joined).value
         wall[0] = wall[0].replace(year=2030)
         harness.registry.polled(record.id)
         self.assertIsNone(harness.registry.status(harness.registry.get(record.id)).state)

@@ -18,7 +18,7 @@ from confd.errors import ConfdError
 from confd.model import Registration
 from confd.reports import AgentRecord, Report, ReportState
 from confd.testing import MemoryStore, a_draft
-from tests.controller.harness import ControllerHarness
+from tests.controller.harness import START, ControllerHarness
 
 _WRITES = ("register", "touch", "forget", "block", "unblock", "save_reports")
 
@@ -203,7 +203,9 @@ class RegistryMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         """Start a controller on what is stored."""
         self.store = LateStore(self.memory)
+        passed = self.harness.now() - START if hasattr(self, "harness") else timedelta()
         self.harness = ControllerHarness(self.store)
+        self.harness.wall_offset = passed
 
     def ask(self, work: Any) -> None:
         """Begin a change; a refusal changes nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.changes import ReportVerdict
+from confd.changes import Committed, ReportVerdict
 from confd.controller.convergence.report_intake import GATHER_SECONDS
 from confd.reports import ReportState, VersionOutcome
 from confd.testing.examples import a_draft
@@ -144,9 +144,9 @@ class TakenTests(_Tests):
             self.harness.clock.advance(1)
         stopped = self.harness.report_intake.stopService()
         verdict = ReportVerdict("taken", VersionOutcome(ReportState.APPLIED, self.harness.now()))
-        written[0].callback([verdict])
+        written[0].callback(Committed([verdict], 0))
         self.assertNoResult(stopped)
-        written[1].callback([verdict])
+        written[1].callback(Committed([verdict], 0))
         self.successResultOf(stopped)
         self.assertEqual([caller.answer().status for caller in callers], [200, 200])
 

@@ -50,7 +50,7 @@ class JudgedStore(MemoryStore):
         self.began: dict[tuple[int, str], float] = {}
         self.surroundings: Callable[[str], Any] = lambda namespace: None
 
-    def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Sequence[ReportVerdict]]:
+    def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Committed[Sequence[ReportVerdict]]]:
         before = self.runs()
         saved = super().save_reports(reports)
         now = self.clock.seconds()

@@ -187,7 +187,7 @@ class Schedule:
         if self.random.random() < 0.95 and self.store.broken is None:
             now = self.clock.seconds()
             received = ReceivedReport(agent.id, DEFAULT_NAMESPACE, report, now, self.controller.now())
-            (verdict,) = self.case.successResultOf(self.store.save_reports([received]))
+            (verdict,) = self.case.successResultOf(self.store.save_reports([received])).value
             if verdict.outcome is not None:
                 self.controller.registry.reported(received)
 

@@ -68,11 +68,13 @@ def compare(before: DatabaseState, now: DatabaseState, mark: uuid.UUID | None, a
     @param mark: of the change C{before.seq}, as the database has it; C{None} if the change is gone.
     @param audit_hash: of the entry C{before.audit_number}, likewise.
     """
-    if audit_hash != before.audit_hash or now.cluster_id != before.cluster_id:
+    known = audit_hash == before.audit_hash
+    if known and now.seq >= before.seq and mark == before.mark:
+        # Another controller may have adopted the cluster of another database meanwhile.
+        return "continuation"
+    if not known or now.cluster_id != before.cluster_id:
         raised = now.cluster_id == before.cluster_id and now.epoch > before.epoch
         return "raised" if raised else "went_back"
-    if now.seq >= before.seq and mark == before.mark:
-        return "continuation"
     return "far_behind" if mark is None and now.seq > before.seq else "reset"
 
 

@@ -142,10 +142,10 @@ class PostgresEngine:
         return self._queue.drain()
 
     def release(self) -> Deferred[None]:
-        """Leave the database to other controllers; the next write takes it back."""
-        if self.reason is not None or not self._writer.claims:
+        """Delete the rows of this process; the next write inserts them again."""
+        if self.reason is not None or not self._writer.entered:
             return succeed(None)
-        done = self._writing.run(self._writer.release_claim, READ_DEADLINE_SECONDS)
+        done = self._writing.run(self._writer.leave, READ_DEADLINE_SECONDS)
         return done.addErrback(lambda failure: failure.trap(psycopg.Error) and None)
 
     def close(self) -> None:

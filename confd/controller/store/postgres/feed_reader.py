@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -19,6 +20,15 @@ from confd.model import Configuration
 MAX_BATCH = 1000
 
 
+#: Seconds after which it does not matter any more when a POST arrived.
+MAX_AGE_SECONDS = 86_400
+
+_SELECT = """
+    SELECT seq, kind, subject, body, CAST(extract(epoch FROM clock_timestamp() - at) AS float)
+    FROM changes WHERE seq > ? ORDER BY seq LIMIT ?
+"""
+
+
 def load_contents(cursor: PostgresCursor) -> Contents:
     """Return what a controller keeps in memory, as of one moment."""
     cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -28,35 +38,40 @@ def load_contents(cursor: PostgresCursor) -> Contents:
         cursor.execute("ROLLBACK")
 
 
-def load_changes(cursor: PostgresCursor, after: int, known: DatabaseState | None) -> Batch:
+def load_changes(
+    cursor: PostgresCursor, after: int, known: DatabaseState | None, seconds: Callable[[], float]
+) -> tuple[Batch, DatabaseState]:
     """
-    Return the changes after number C{after}; L{MAX_BATCH} at most.
+    Return the changes after number C{after}, L{MAX_BATCH} at most, and the state of the database before this read.
 
     @param known: the state of the database that this controller knows.
+    @param seconds: the monotonic clock of this process.
     @raise WentBack: if the database is no continuation.
     """
     now = load_state(cursor)
     if known is not None and now != known and check_continuation(cursor, known, now) in ("raised", "reset"):
-        return Batch((), complete=False)
+        return Batch((), complete=False), now
     if now.seq == after:
-        return Batch(())
-    rows = cursor.execute(
-        "SELECT seq, kind, subject, body FROM changes WHERE seq > ? ORDER BY seq LIMIT ?", (after, MAX_BATCH)
-    ).fetchall()
+        return Batch(()), now
+    rows = cursor.execute(_SELECT, (after, MAX_BATCH)).fetchall()
+    read_at = seconds()
     if not rows or rows[0][0] != after + 1:
         # Older changes were swept.
-        return Batch((), complete=False)
-    newest = {(kind, subject): seq for seq, kind, subject, _ in rows}
-    return Batch([_change(cursor, row, newest[row[1], row[2]] == row[0]) for row in rows])
+        return Batch((), complete=False), now
+    newest = {(kind, subject): seq for seq, kind, subject, *_ in rows}
+    changes = [_change(cursor, row, newest[row[1], row[2]] == row[0], read_at) for row in rows]
+    return Batch(changes, more=rows[-1][0] < now.seq), now
 
 
-def _change(cursor: PostgresCursor, row: Row, newest: bool) -> Change:
-    seq, kind, subject, body = row
+def _change(cursor: PostgresCursor, row: Row, newest: bool, read_at: float) -> Change:
+    seq, kind, subject, body, age = row
     if kind in (IDENTITY, KEYS):
         return Change(seq, kind, subject, epoch.load_identity(cursor))
     if kind not in KINDS:
         return Change(seq, kind, subject, msgspec.json.decode(body))
     value = KINDS[kind].decode(body.encode())
+    if kind == REVISION and value.commit_ms is not None and 0 <= age <= MAX_AGE_SECONDS:
+        value = evolve(value, posted=read_at - age - value.commit_ms / 1000)
     if newest and kind == REVISION:
         value = evolve(value, configuration=_configuration(cursor, subject, value.version.tag.version))
     elif newest and kind == ROLLOUT and value.candidate is not None:

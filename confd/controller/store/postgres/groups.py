@@ -7,24 +7,28 @@ All runs in the thread of the writer's connection.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import psycopg
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
-from confd.changes import KINDS
+from confd.changes import KINDS, REPORTED, REVISION
 from confd.controller.store.change_log import Written
 from confd.controller.store.cursor import Work
 from confd.controller.store.postgres.continuity import DatabaseState, WentBack, check_continuation, load_state
 from confd.controller.store.postgres.cursor import PostgresCursor
-from confd.controller.store.postgres.errors import StorageRefusal, explain
+from confd.controller.store.postgres.errors import explain
 from confd.controller.store.postgres.replication import check_replication
 
-#: Seconds without a heartbeat after which another controller may take a database over.
-LEASE_SECONDS = 5
+#: Seconds without a heartbeat after which the rows of a controller are deleted. It has no commit in doubt by then.
+FORGOTTEN_SECONDS = 3600
+
+#: The channel of hints at changes.
+CHANNEL = "confd"
 
 
 @frozen
@@ -78,7 +82,7 @@ class _NotAlone(Exception):
 
 
 class _Displaced(Exception):
-    """The row of this writer is gone: another controller took the database over."""
+    """The row of this writer is gone: it was away for long."""
 
 
 @define(eq=False)
@@ -88,18 +92,20 @@ class Writer:
 
     @ivar id: names this process in the database.
     @ivar address: of this process, for people.
+    @ivar seconds: the monotonic clock in which POSTs arrive.
+    @ivar standing: the state of the database at the last commit or read of changes; C{None} before the first.
+    @ivar entered: whether the database was checked, and holds the rows of this process.
     @ivar replicated: whether to write only where commits wait for a standby.
-    @ivar standing: the state of the database after the last commit; C{None} before the first.
-    @ivar claims: how often this process took the database over.
     @ivar reloads: how often memory had to be loaded from the database again.
     """
 
     address: str
     release: str
+    seconds: Callable[[], float]
     replicated: bool = False
     id: uuid.UUID = field(factory=uuid.uuid4)
     standing: DatabaseState | None = field(default=None, init=False)
-    claims: int = field(default=0, init=False)
+    entered: bool = field(default=False, init=False)
     reloads: int = field(default=0, init=False)
     _number: int = field(default=0, init=False)
     _checked: object = field(default=None, init=False)
@@ -137,27 +143,11 @@ class Writer:
                 groups.append(CommittedGroup(0, [error]))
         return groups
 
-    def claim(self, connection: psycopg.Connection[TupleRow]) -> None:
-        """
-        Take the database for this process, unless another process uses it.
-
-        @raise StorageRefusal: if the heartbeat of another controller is fresh.
-        """
+    def enter(self, connection: psycopg.Connection[TupleRow]) -> None:
+        """Insert the rows of this process; any number of controllers use a database."""
         with connection.transaction():
             # Nothing here is worth the wait for a standby, which a start could not give up.
             connection.execute("SET LOCAL synchronous_commit = local")
-            connection.execute("SELECT 1 FROM head FOR UPDATE")
-            other = connection.execute(
-                "SELECT address FROM controllers WHERE id <> %s AND beat_at > clock_timestamp() - %s * interval '1 s'",
-                (self.id, LEASE_SECONDS),
-            ).fetchone()
-            if other is not None:
-                raise StorageRefusal(
-                    f"the controller at {other[0]} uses it; stop that controller, or wait for its end",
-                    final=False,
-                )
-            connection.execute("DELETE FROM writers WHERE id <> %s", (self.id,))
-            connection.execute("DELETE FROM controllers WHERE id <> %s", (self.id,))
             connection.execute(
                 "INSERT INTO writers (id, last_group) VALUES (%s, %s) ON CONFLICT DO NOTHING", (self.id, self._number)
             )
@@ -166,14 +156,18 @@ class Writer:
                 ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp()""",
                 (self.id, self.address, self.release),
             )
-        self.claims += 1
-        self.reloads += 1
+        self.entered = True
 
-    def release_claim(self, connection: psycopg.Connection[TupleRow]) -> None:
-        """Leave the database to the next controller at once."""
+    def leave(self, connection: psycopg.Connection[TupleRow]) -> None:
+        """Delete the rows of this process at its end."""
         with connection.transaction():
             connection.execute("DELETE FROM controllers WHERE id = %s", (self.id,))
             connection.execute("DELETE FROM writers WHERE id = %s", (self.id,))
+
+    def follow(self, read: DatabaseState) -> None:
+        """Note the state of the database at a read that found a continuation."""
+        if self.standing is None or read.seq > self.standing.seq:
+            self.standing = read
 
     def beat(self, cursor: PostgresCursor) -> None:
         """Write the heartbeat of this process: a work."""
@@ -202,7 +196,7 @@ class Writer:
         try:
             return self._attempt(connection, works, repair)
         except _Displaced:
-            self.claim(connection)
+            self.enter(connection)
             return self._attempt(connection, works, repair)
 
     def _attempt(
@@ -233,13 +227,13 @@ class Writer:
                 raise _Displaced
             before = load_state(cursor, "FOR UPDATE")
             if self._checked is not connection and (
-                repair or check_continuation(cursor, self.standing, before) != "continuation"
+                repair or check_continuation(cursor, self.standing, before) in ("raised", "reset")
             ):
                 self.reloads += 1
             if self.replicated:
                 check_replication(cursor)
             results = [self._run(cursor, work, len(works) == 1) for work in works]
-            _append(cursor, before.seq, results)
+            self._append(cursor, before.seq, results)
             standing = load_state(cursor)
             # All errors of queued statements come here.
             pipeline.sync()
@@ -255,6 +249,19 @@ class Writer:
             if cursor.written and not alone:
                 raise _NotAlone from error
             return error
+
+    def _append(self, cursor: PostgresCursor, seq: int, results: Sequence[object]) -> None:
+        """Write the changes of works, and hint at them."""
+        changes = [change for each in results if isinstance(each, Written) for change in each.changes]
+        if not changes:
+            return
+        mark = uuid.uuid4()
+        rows = [(kind, subject, _body(kind, value, self.seconds)) for kind, subject, value in changes]
+        cursor.execute(_INSERT_CHANGES, (seq + 1, mark, msgspec.json.encode(rows).decode()))
+        cursor.execute("UPDATE head SET seq = ?, mark = ?", (seq + len(changes), mark))
+        if any(kind != REPORTED for kind, _, _ in changes):
+            # A commit with NOTIFY takes a lock of the whole server; reports come often, and are not urgent.
+            cursor.execute("SELECT pg_notify(?, ?)", (CHANNEL, str(self.id)))
 
     def _finish(self, connection: psycopg.Connection[TupleRow], group: CommittedGroup, standing: DatabaseState) -> None:
         warnings: list[str | None] = []
@@ -286,15 +293,11 @@ _INSERT_CHANGES = """
 """
 
 
-def _append(cursor: PostgresCursor, seq: int, results: Sequence[object]) -> None:
-    """Write the changes of works."""
-    changes = [change for each in results if isinstance(each, Written) for change in each.changes]
-    if not changes:
-        return
-    mark = uuid.uuid4()
-    rows = [(kind, subject, KINDS[kind].encode(value).decode()) for kind, subject, value in changes]
-    cursor.execute(_INSERT_CHANGES, (seq + 1, mark, msgspec.json.encode(rows).decode()))
-    cursor.execute("UPDATE head SET seq = ?, mark = ?", (seq + len(changes), mark))
+def _body(kind: str, value: Any, seconds: Callable[[], float]) -> str:
+    if kind == REVISION and value.posted is not None:
+        # Other processes reckon from the time of the row.
+        value = evolve(value, commit_ms=1000 * (seconds() - value.posted))
+    return KINDS[kind].encode(value).decode()
 
 
 def _roll_back(connection: psycopg.Connection[TupleRow]) -> None:
@@ -302,12 +305,16 @@ def _roll_back(connection: psycopg.Connection[TupleRow]) -> None:
         connection.execute("ROLLBACK")
 
 
-#: Deletes changes that no feed still needs.
+#: Deletes changes that are older than an hour, but keeps the newest 1 000.
 SWEEP = """
     DELETE FROM changes WHERE seq <= (SELECT seq FROM head) - 1000 AND at < clock_timestamp() - interval '1 hour'
 """
 
 
-def sweep_changes(cursor: PostgresCursor) -> None:
-    """Delete changes that are older than an hour, but keep the newest 1 000: a work."""
+def sweep_rows(cursor: PostgresCursor) -> None:
+    """Delete changes that no feed still needs, and the rows of processes that ended: a work."""
     cursor.execute(SWEEP)
+    cursor.execute(
+        "DELETE FROM controllers WHERE beat_at < clock_timestamp() - ? * interval '1 s'", (FORGOTTEN_SECONDS,)
+    )
+    cursor.execute("DELETE FROM writers WHERE id NOT IN (SELECT id FROM controllers)")

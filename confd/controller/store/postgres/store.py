@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import cast
 
@@ -17,11 +18,14 @@ from confd.controller.store.database import DatabaseStore
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.postgres.bootstrap import prepare_database
 from confd.controller.store.postgres.checks import FAULTS, ServerFacts, load_facts
+from confd.controller.store.postgres.continuity import DatabaseState
 from confd.controller.store.postgres.cursor import DIALECT
 from confd.controller.store.postgres.engine import LOAD_DEADLINE_SECONDS, PostgresEngine
 from confd.controller.store.postgres.errors import explain, is_final
 from confd.controller.store.postgres.feed_reader import load_changes, load_contents
-from confd.controller.store.postgres.groups import CommittedGroup, Repair, Writer, sweep_changes
+from confd.controller.store.postgres.groups import CommittedGroup, Repair, Writer, sweep_rows
+from confd.controller.store.postgres.listening import Listening
+from confd.controller.store.postgres.presence import PresenceReader, touch
 from confd.controller.store.postgres.raising import AutomaticRaise, raise_epoch
 from confd.controller.store.postgres.url import DatabaseUrl
 from confd.controller.store.queries import agents, audit, epoch
@@ -47,10 +51,9 @@ _NOT_OPEN = "it is not open yet"
 @implementer(IControllerStore)
 class PostgresStore(DatabaseStore):
     """
-    Configurations, agents and the audit in one PostgreSQL database, for one controller at a time.
+    Configurations, agents and the audit in one PostgreSQL database, for any number of equal controllers.
 
-    A second controller waits until the first one has ended, or was not heard of for some seconds. The store goes on
-    working after L{stopService}, for services that flush while they stop.
+    The store goes on working after L{stopService}, for services that flush while they stop.
     """
 
     interval = 0.25
@@ -80,7 +83,7 @@ class PostgresStore(DatabaseStore):
             C{None} for never.
         """
         super().__init__(ChangeLog(reactor.seconds), keep)
-        self._url, self._writer = url, Writer(address, __version__, replicated)
+        self._url, self._writer = url, Writer(address, __version__, reactor.seconds, replicated)
         self._reload_due, self._loaded_after = False, 0
         migrations = shipped_migrations("postgres")
         self._connections = PostgresEngine(
@@ -91,6 +94,8 @@ class PostgresStore(DatabaseStore):
             self._group_committed,
         )
         self._raising = AutomaticRaise(reactor, self._raise_epoch, raise_after)
+        self._presence = PresenceReader(self._writer.id)
+        self._listening = Listening(reactor, url, self._heard)
         self._beats = Periodic(reactor, self._beat, lambda: BEAT_SECONDS)
         self._sweeps = Periodic(reactor, self._sweep, lambda: SWEEP_SECONDS)
         self._looks = Periodic(reactor, self._look, lambda: LOOK_SECONDS)
@@ -98,13 +103,13 @@ class PostgresStore(DatabaseStore):
 
     def startService(self) -> None:
         """
-        Open the database; where the server cannot be reached, or another controller uses it, try again and again.
+        Open the database; where the server cannot be reached, try again and again.
 
         @raise StartError: in one line that begins with C{DATABASE_URL}, if only a person can mend it.
         """
         try:
             with self._connections.connect() as connection:
-                self._writer.claim(connection)
+                self._writer.enter(connection)
         except Exception as error:
             reason = explain(error)
             if reason is None:
@@ -114,19 +119,22 @@ class PostgresStore(DatabaseStore):
             self._connections.report(reason)
         self._loaded_after = self._writer.reloads
         super().startService()
+        self._listening.startService()
         self._beats.startService()
         self._sweeps.startService()
         self._looks.startService()
 
     def stopService(self) -> Deferred[None]:
-        """Fires when every write that was asked for is on disk, and another controller may take over."""
+        """Fires when every write that was asked for is on disk."""
         super().stopService()
+        self._listening.stopService()
         stopped = maybeDeferred(self._beats.stopService).addCallback(lambda _: self._sweeps.stopService())
         stopped.addCallback(lambda _: self._looks.stopService())
         return stopped.addCallback(lambda _: self._engine.drain()).addCallback(lambda _: self._engine.release())
 
     def close(self) -> None:
         """End the threads and close the connections; where the reactor ends, that happens by itself."""
+        self._listening.close()
         self._connections.close()
 
     def expose(self, metrics: Metrics) -> None:
@@ -154,7 +162,7 @@ class PostgresStore(DatabaseStore):
         return self._connections
 
     def contents(self) -> Deferred[Contents]:
-        if not self._writer.claims:
+        if not self._writer.entered:
             return fail(self._unavailable())
         self._reload_due = False
         return self._engine.read(load_contents, LOAD_DEADLINE_SECONDS)
@@ -164,7 +172,14 @@ class PostgresStore(DatabaseStore):
             return succeed(Batch((), complete=False))
         if self._log.has(after):
             return succeed(self._log.since(after))
-        return self._engine.read(partial(load_changes, after=after, known=self._writer.standing))
+        work = partial(load_changes, after=after, known=self._writer.standing, seconds=self._log.seconds)
+        return self._engine.read(work).addCallback(self._changes_read)
+
+    def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
+        return self._engine.write(partial(touch, polls=polls, dialect=self.dialect, me=self._writer.id))
+
+    def heard(self) -> Deferred[Mapping[str, datetime]]:
+        return self._engine.read(self._presence.read)
 
     def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
         return self._engine.read(agents.load_agents, LOAD_DEADLINE_SECONDS)
@@ -177,6 +192,18 @@ class PostgresStore(DatabaseStore):
         audited = audit.audited(work, change.attempt, lambda _: f"epoch {change.epoch}")
         # The log puts a committed value in the place of each written one.
         return cast("Deferred[Committed[Sequence[Revision]]]", self._engine.write(Repair(audited)))
+
+    def _changes_read(self, read: tuple[Batch, DatabaseState]) -> Batch:
+        batch, state = read
+        if batch.complete:
+            self._writer.follow(state)
+            self._log.note(batch.changes)
+        return batch
+
+    def _heard(self, writer: str) -> None:
+        # The log hints at the changes of this controller.
+        if writer != str(self._writer.id):
+            self._log.hint()
 
     def _group_committed(self, group: CommittedGroup) -> Sequence[object]:
         if self._loaded_after != self._writer.reloads:
@@ -202,7 +229,7 @@ class PostgresStore(DatabaseStore):
     async def _sweep(self) -> None:
         """Delete old changes, and the revisions that a shorter history does not keep."""
         try:
-            await self._engine.write(sweep_changes)
+            await self._engine.write(sweep_rows)
             await self._prune()
         except Unavailable:
             # The next round does it.

@@ -52,7 +52,8 @@ def register(cursor: Cursor, registration: Registration, token: bytes, at: datet
         ),
     )
     if cursor.rowcount:
-        return Written(new_record(registration, token, at))
+        record = new_record(registration, token, at)
+        return Written(record, registration_changes(None, b"", record))
     return _register_again(cursor, registration, token)
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from confd.changes import ReceivedReport, ReportVerdict
 from confd.codec import headers
+from confd.controller.store.change_log import Written, judged
 from confd.controller.store.cursor import Cursor
 from confd.controller.store.queries import members
 from confd.controller.store.report_verdicts import PublishTimes, judge_reports
@@ -24,7 +25,7 @@ _STORED = msgspec.json.Decoder(list[tuple[int, str, Report | None, VersionOutcom
 
 def save_reports(
     cursor: Cursor, reports: Sequence[ReceivedReport], times: PublishTimes, statement: str
-) -> Sequence[ReportVerdict]:
+) -> Written[Sequence[ReportVerdict]]:
     """
     Judge reports, and store the accepted ones: L{IReportStore.save_reports}.
 
@@ -43,11 +44,12 @@ def save_reports(
         if before is not None:
             outcomes[keys[number]] = before
     verdicts = judge_reports(reports, agents, outcomes, times)
-    taken = [(each, made) for each, verdict in zip(reports, verdicts, strict=True) if (made := verdict.outcome)]
+    written = judged(reports, verdicts)
+    taken: Sequence[tuple[ReceivedReport, VersionOutcome]] = [each for *_, value in written.changes for each in value]  # type: ignore[attr-defined]
     store_outcomes(cursor, taken)
     if follows:
         members.follow_reports(cursor, [each for each, _ in taken])
-    return verdicts
+    return written
 
 
 def store_outcomes(cursor: Cursor, taken: Sequence[tuple[ReceivedReport, VersionOutcome]]) -> None:

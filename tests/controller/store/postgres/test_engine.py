@@ -58,7 +58,7 @@ class EngineTests(TestCase):
         self.groups: list[int] = []
         #: Called with the writer's connection as it is opened.
         self.opened: list[psycopg.Connection[Any]] = []
-        self.writer = Writer("here", "1")
+        self.writer = Writer("here", "1", reactor.seconds)
         await ended(started(self, self.url))
         self.engine = self.new_engine()
 

@@ -73,9 +73,8 @@ class RowsMachine(RuleBasedStateMachine):
     @rule(received=st.lists(REPORTS, max_size=5))
     def report(self, received: list[Any]) -> None:
         times = {("default", 1): (990.0, 5.0), ("blue", 2): (995.0, None)}
-        assert reports.save_reports(self.cursor, received, times, DIALECT.load_reported) == self.memory.save_reports(
-            received, times
-        )
+        written = reports.save_reports(self.cursor, received, times, DIALECT.load_reported)
+        assert written.value == self.memory.save_reports(received, times)
 
     @rule(agent_id=AGENT_IDS)
     def forget(self, agent_id: str) -> None:
