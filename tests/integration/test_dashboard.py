@@ -498,6 +498,33 @@ class AppearanceTests(DashboardTestCase):
             self.assertEqual(self.ask("DELETE", f"/api/v1/tokens/{made['id']}").status, 200)
             self.shown(page.locator("#notice").get_by_role("link", name="Sign in again"))
 
+    def test_approver(self) -> None:
+        """An approver reads the diff of a change and approves it; the page follows, and offers nothing else."""
+        grants = [{"role": "approver", "namespaces": [self.namespace]}]
+        made = self.ask("POST", "/api/v1/tokens", {"name": "ann", "grants": grants}).json()
+        policy = self.ask("POST", f"/api/v1/namespaces/{self.namespace}/policy", {"approvals": 1})
+        self.assertEqual(policy.status, 200)
+        with visit(self.browser, self.fleet.url, extra_http_headers={}) as visiting:
+            page = self.signed_in(visiting, {"token": made["token"]})
+            page.get_by_role("link", name="Changes").click()
+            self.shown(page.get_by_text("No change waits."))
+            body = {"config": self.document("second"), "comment": "the second"}
+            change = self.ask("POST", f"/api/v1/changes?namespace={self.namespace}", body).json()
+            page.get_by_role("button", name=f"Read change {change['id']}").click()
+            self.shown(page.locator("pre.diff").get_by_text("second"))
+            buttons = [each for each in page.locator("dialog footer button").all() if each.is_visible()]
+            self.assertEqual([each.inner_text() for each in buttons], ["Close", "Reject", "Approve"])
+            page.get_by_role("button", name="Approve").click()
+            self.shown(page.get_by_text(f"Change {change['id']} is approved."))
+            self.shown(page.get_by_text("1 of 1: ann"))
+        with self.visiting("changes") as page:
+            page.get_by_role("button", name=f"Read change {change['id']}").click()
+            page.get_by_role("button", name="Apply now").click()
+            self.shown(page.get_by_text("is published as version 2"))
+            self.shown(page.get_by_text("No change waits."))
+            page.get_by_role("link", name="History").click()
+            self.shown(page.get_by_text(f"change {change['id']}, approved by ann"))
+
     def signed_in(self, visiting: Any, credentials: Any) -> Any:
         """Return the page of the configuration after a sign-in without the form."""
         body = json.dumps(credentials)

@@ -30,7 +30,7 @@ class EventsApi:
         "GET",
         "/api/v1/events",
         Permission.AGENTS_READ,
-        "What changes in a namespace, as server-sent events: config, agents, convergence, rollout, break_glass.",
+        "Server-sent events of a namespace: config, agents, convergence, rollout, changes, break_glass.",
         query=NamespaceQuery,
         docs=Docs({200: sse.CONTENT_TYPE}, tag="events"),
     )

@@ -5,9 +5,9 @@ import { moment } from "./format.js";
 
 /** The name of the caller in the bar, its roles, the end of its session, and the way out. */
 export class Account {
-  /** @param {function(Set<string>)} changed gets the permissions of the caller in the namespace */
+  /** @param {function(Set<string>, Object)} changed gets the permissions of the caller in the namespace, and the caller */
   constructor(root, changed) {
-    Object.assign(this, { root, changed, permissions: {}, namespace: "" });
+    Object.assign(this, { root, changed, permissions: {}, caller: {}, namespace: "" });
     root.addEventListener("focusout", ({ relatedTarget }) => relatedTarget && !root.contains(relatedTarget) && (root.open = false));
     root.addEventListener("keydown", ({ key }) => key === "Escape" && this.close());
   }
@@ -18,6 +18,7 @@ export class Account {
     if (caller === null) return;
     this.api = api;
     this.permissions = caller.permissions;
+    this.caller = caller;
     this.offer(this.namespace);
     this.name = h("summary", { title: "Account" }, caller.name);
     this.says = h("p.quiet", { role: "status" });
@@ -41,7 +42,7 @@ export class Account {
     this.namespace = namespace;
     const held = this.held(namespace);
     document.body.dataset.may = [...held].join(" ");
-    this.changed(held);
+    this.changed(held, this.caller);
   }
 
   /** Return the permissions of the caller in a namespace. */

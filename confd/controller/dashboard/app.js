@@ -3,6 +3,7 @@
 import { Account } from "./account.js";
 import { Api } from "./api.js";
 import { Audit } from "./audit.js";
+import { Changes } from "./changes.js";
 import { Connection } from "./connection.js";
 import { Convergence } from "./convergence.js";
 import { h, fill } from "./dom.js";
@@ -15,7 +16,7 @@ import { History } from "./history.js";
 import { Rollout } from "./rollout.js";
 import { ago } from "./format.js";
 
-const VIEWS = ["overview", "configuration", "history", "fleet", "audit"];
+const VIEWS = ["overview", "configuration", "history", "changes", "fleet", "audit"];
 
 /** Milliseconds between two updates of "12 s ago". */
 const TICK_MS = 10000;
@@ -31,6 +32,7 @@ class App {
     this.editor = new Editor(byId("editor"), this.api);
     this.fleet = new Fleet(byId("agents"), this.api);
     this.history = new History(byId("versions"), this.api);
+    this.changes = new Changes(byId("changes"));
     this.audit = new Audit(byId("attempts"));
     this.health = new Health(byId("health"));
     this.current = new Current(byId("current"));
@@ -40,7 +42,10 @@ class App {
       (kind, data) => this.receive(kind, data),
       (state, trouble) => this.connected(state, trouble),
     );
-    this.account = new Account(byId("account"), (held) => this.editor.permit(held.has("config.publish")));
+    this.account = new Account(byId("account"), (held, caller) => {
+      this.changes.caller = caller;
+      this.editor.permit(held.has("config.publish"));
+    });
     this.connection = new Connection(byId("connection"), byId("notice"), byId("main"));
     this.choice = byId("namespaces");
     this.choice.addEventListener("change", () => (location.hash = `${this.view}/${this.choice.value}`));
@@ -72,6 +77,7 @@ class App {
     document.title = `${this.view[0].toUpperCase()}${this.view.slice(1)} · confd`;
     this.fleet.show(this.view === "fleet");
     this.history.show(this.view === "history");
+    this.changes.show(this.view === "changes");
     this.audit.show(this.view === "audit");
     this.health.show(this.view === "overview");
     if (!moved) return;
@@ -83,8 +89,9 @@ class App {
   move(namespace) {
     this.namespace = namespace;
     this.api = new Api(namespace);
-    const { editor, fleet, history, audit, health, current, convergence, rollout } = this;
-    for (const part of [editor, fleet, history, audit, health, current, convergence, rollout]) part.move(this.api);
+    const { editor, fleet, history, changes, audit, health, current, convergence, rollout } = this;
+    for (const part of [editor, fleet, history, changes, audit, health, current, convergence, rollout])
+      part.move(this.api);
     this.connection.choices([], namespace, this.view);
     this.offered = "";
     fill(this.choice, h("option", { value: namespace }, namespace));
@@ -114,7 +121,8 @@ class App {
     this.connection[state](trouble);
     if (state === "live" && this.lost) {
       this.account.load(this.api);
-      for (const part of [this.editor, this.fleet, this.history, this.audit, this.rollout]) part.refresh();
+      const { editor, fleet, history, changes, audit, rollout } = this;
+      for (const part of [editor, fleet, history, changes, audit, rollout]) part.refresh();
     }
     if (state !== "connecting") {
       if (this.lost !== undefined) this.choose();
@@ -125,6 +133,7 @@ class App {
 
   receive(kind, data) {
     if (kind === "agents") return this.fleet.changed(data);
+    if (kind === "changes") return this.changes.refresh();
     if (kind === "convergence") {
       this.rollout.follow();
       this.fleet.expect(data.targeted + (data.rollout?.members ?? 0));
@@ -137,6 +146,7 @@ class App {
       this.editor.refresh();
     }
     this.history.refresh();
+    this.changes.refresh();
     this.audit.refresh();
   }
 }

@@ -5,7 +5,7 @@ const SILENCE_MS = 25000;
 const FIRST_DELAY_MS = 1000;
 const LONGEST_DELAY_MS = 15000;
 
-const KINDS = ["config", "agents", "convergence", "rollout"];
+const KINDS = ["config", "agents", "convergence", "rollout", "changes"];
 
 /**
  * One connection that reconnects by itself.

@@ -122,7 +122,7 @@ export class History {
       h("th.number", { scope: "row" }, String(version)),
       h("td", {}, h("time", { dateTime: made, title: moment(made) }, ago(made))),
       h("td", {}, author),
-      h("td.long", {}, comment, source ? h("span.tag", {}, `rollback to ${source}`) : null, polls(item, before), badge(item), emergency(item)),
+      h("td.long", {}, comment, source ? h("span.tag", {}, `rollback to ${source}`) : null, polls(item, before), badge(item), origin(item), emergency(item)),
       h("td.actions", {}, changes, isCurrent ? h("span.tag", {}, "current") : item.state === "candidate" ? null : back),
     );
   }
@@ -167,6 +167,13 @@ function polls({ poll_interval_seconds: seconds }, before) {
 function badge({ rollout, state }) {
   if (!rollout) return null;
   return h("span.tag", {}, state ? `${state}, rollout ${rollout}` : `rollout ${rollout}`);
+}
+
+/** Return the change that a version came from, and its approvers. */
+function origin({ change, approvals }) {
+  if (!change) return null;
+  const names = approvals.map(({ subject }) => subject).join(", ");
+  return h("span.tag", {}, names ? `change ${change}, approved by ${names}` : `change ${change}`);
 }
 
 /** Return the mark of a version that an admin published although its policy, or a freeze, forbade it. */

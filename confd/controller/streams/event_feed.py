@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from confd.changes import BREAK_GLASS, RETIRED, REVISION, ROLLOUT, Change, Contents
+from confd.changes import BREAK_GLASS, CHANGE_REQUEST, RETIRED, REVISION, ROLLOUT, Change, Contents
 from confd.codec import sse
 from confd.controller.agents.registry import Registry
 from confd.controller.configs.snapshot import Snapshot
@@ -17,6 +17,7 @@ from confd.controller.streams.namespace_feed import (
     FeedSubscriber,
     NamespaceFeed,
     break_glass_event,
+    change_event,
     config_event,
 )
 from confd.errors import TooMany, Unavailable
@@ -67,6 +68,10 @@ class EventFeed(StreamService):
             topic = self._watched(change.subject)
             if topic is not None:
                 topic.rollout_ended(change.value.rollout)
+        elif change.kind == CHANGE_REQUEST:
+            topic = self._watched(change.subject)
+            if topic is not None:
+                topic.change_moved(change_event(change.value))
         elif change.kind == BREAK_GLASS:
             topic = self._watched(change.subject)
             if topic is not None:

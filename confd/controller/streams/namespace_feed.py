@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from confd.access.break_glass import BreakGlass
+from confd.access.change_requests import ChangeRequest
 from confd.codec import sse, strict_json
 from confd.codec.headers import rfc3339
 from confd.controller.agents.registry import Registry
@@ -25,9 +26,10 @@ from confd.web.server.request import BoundedRequest
 
 #: The kinds of events.
 CONFIG, AGENTS, CONVERGENCE, ROLLOUT, BREAK_GLASS = "config", "agents", "convergence", "rollout", "break_glass"
+CHANGES = "changes"
 
 #: Seconds from one event of a kind to the next, at least.
-PERIOD_SECONDS = {CONFIG: 0.25, AGENTS: 0.5, CONVERGENCE: 0.25, ROLLOUT: 0.5, BREAK_GLASS: 0.25}
+PERIOD_SECONDS = {CONFIG: 0.25, AGENTS: 0.5, CONVERGENCE: 0.25, ROLLOUT: 0.5, BREAK_GLASS: 0.25, CHANGES: 0.5}
 
 #: Agents in one event, and laggards. For more agents, readers ask the API.
 MAX_AGENTS_PER_EVENT, MAX_LAGGARDS_PER_EVENT = 200, 20
@@ -106,6 +108,7 @@ class NamespaceFeed:
             CONVERGENCE: self._tell_convergence,
             ROLLOUT: self._tell_rollout,
             BREAK_GLASS: partial(self._notify, BREAK_GLASS),
+            CHANGES: partial(self._notify, CHANGES),
         }
         self._throttles = {kind: Coalescer(streams.clock, PERIOD_SECONDS[kind], act) for kind, act in acts.items()}
         self._tell_convergence()
@@ -127,6 +130,11 @@ class NamespaceFeed:
         """Send the event of a call that passed the policy and the freezes of the namespace."""
         self.newest[BREAK_GLASS] = event
         self._throttles[BREAK_GLASS].call()
+
+    def change_moved(self, event: bytes) -> None:
+        """Send the event of a change that was proposed or made a step."""
+        self.newest[CHANGES] = event
+        self._throttles[CHANGES].call()
 
     def agent_changed(self, agent_id: str) -> None:
         """Note that an agent changed or left."""
@@ -235,6 +243,12 @@ def config_event(namespace: str, version: VersionSummary) -> bytes:
         "checksum": version.checksum,
     }
     return sse.frame(CONFIG, strict_json.encode(body), str(version.tag))
+
+
+def change_event(change: ChangeRequest) -> bytes:
+    """Return the event of a change: enough to read the changes again."""
+    body = {"namespace": change.namespace, "id": change.id, "state": change.state, "step": change.step}
+    return sse.frame(CHANGES, strict_json.encode(body))
 
 
 def break_glass_event(record: BreakGlass) -> bytes:

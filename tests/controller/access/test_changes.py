@@ -7,7 +7,7 @@ from typing import Any
 from confd.access.change_requests import checksum_of
 from confd.codec import strict_json
 from tests.controller.access.test_tokens import DOCUMENT, TokenCase
-from tests.controller.harness import AGENT
+from tests.controller.harness import ADMIN, AGENT
 from tests.conversation import Reply
 
 CHANGES, POLICY = "/api/v1/changes", "/api/v1/namespaces/default/policy"
@@ -190,6 +190,31 @@ class LifeTests(ChangesCase):
     def listed(self, number: int) -> Any:
         """Return a change as lists show it."""
         return {key: value for key, value in self.shown(number).items() if key not in ("config", "diff")}
+
+    def test_watchers_hear_of_each_step(self) -> None:
+        caller = self.harness.caller()
+        caller.ask("GET", "/api/v1/events", auth=ADMIN)
+        self.propose()
+        self.harness.clock.advance(1)
+        self.approve("ann", 1)
+        self.harness.clock.advance(1)
+        events = caller.replies()[0].body.decode().split("\n\n")
+        found = [each for each in events if "event: changes" in each]
+        self.assertEqual(["open" in found[0], "approved" in found[-1], len(found)], [True, True, 2])
+
+    def test_metrics(self) -> None:
+        self.propose()
+        self.propose()
+        self.approve("ann", 1)
+        self.verb("pub", 1, "apply")
+        text = self.ask("GET", "/metrics").body.decode().splitlines()
+        for line in (
+            'confd_changes_pending{namespace="default",state="stale"} 1.0',
+            'confd_changes_pending{namespace="default",state="open"} 0.0',
+            'confd_changes_total{result="applied"} 1.0',
+            'confd_changes_total{result="rejected"} 0.0',
+        ):
+            self.assertIn(line, text)
 
     def test_pages(self) -> None:
         for _ in range(3):
