@@ -36,8 +36,8 @@ class Difference:
     What leads from one document to another.
 
     @ivar patch: a JSON patch: each operation is C{add}, C{remove} or C{replace}.
-    @ivar text: a unified diff of the two, their keys sorted and indented, and of the poll intervals; empty where all
-        are equal.
+    @ivar text: a unified diff of the two, indented, in the order of the new one, and of the poll intervals; empty where
+        all are equal.
     """
 
     patch: list[JsonObject]
@@ -52,7 +52,7 @@ def difference(old: Configuration, new: Configuration, name: str = "") -> Differ
     """
     before, after = strict_json.decode(old.document.raw), strict_json.decode(new.document.raw)
     names = f"version {old.version}", name or f"version {new.version}"
-    text = unified(_lines(before), _lines(after), *names)
+    text = unified(_lines(ordered_like(before, after)), _lines(after), *names)
     if old.poll_interval != new.poll_interval:
         header = "" if text else f"--- {names[0]}\n+++ {names[1]}\n"
         text += f"{header}@@ poll interval @@\n-{old.poll_interval} s\n+{new.poll_interval} s\n"
@@ -114,8 +114,32 @@ def _same(one: JsonValue, other: JsonValue) -> bool:
     return bool(one == other)
 
 
+def ordered_like(old: JsonValue, new: JsonValue) -> JsonValue:
+    """
+    Return a value with its keys in the order of another value, since the order of keys means nothing.
+
+    Keys that the other value lacks stay behind the key that precedes them.
+    """
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [ordered_like(*pair) for pair in zip(old, new, strict=True)]
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return old
+    lacking: dict[str | None, list[str]] = {}
+    before: str | None = None
+    for key in old:
+        if key in new:
+            before = key
+        else:
+            lacking.setdefault(before, []).append(key)
+    order = lacking.get(None, [])
+    for key in new:
+        if key in old:
+            order += [key, *lacking.get(key, ())]
+    return {key: ordered_like(old[key], new[key]) if key in new else old[key] for key in order}
+
+
 def _lines(value: JsonValue) -> list[str]:
-    return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True).split("\n")
+    return json.dumps(value, ensure_ascii=False, indent=2).split("\n")
 
 
 def unified(old: Sequence[str], new: Sequence[str], old_name: str, new_name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from difflib import unified_diff
@@ -27,6 +28,13 @@ _TEXTS = st.lists(st.sampled_from("abcdefgh"), max_size=30)
 
 def configuration(version: int, value: dict[str, Any]) -> Configuration:
     return Configuration("", 1, version, "default", strict_json.document(value), 30, a_draft().made_at)
+
+
+def turned(value: Any) -> Any:
+    """Return a value with its keys in the opposite order."""
+    if isinstance(value, dict):
+        return {key: turned(value[key]) for key in reversed(value)}
+    return [turned(each) for each in value] if isinstance(value, list) else value
 
 
 def apply_text(old: Sequence[str], text: str) -> list[str]:
@@ -98,6 +106,37 @@ class TextTests(SynchronousTestCase):
         text = diff.difference(configuration(3, old), configuration(4, new)).text
         if text:
             self.assertTrue(text.startswith("--- version 3\n+++ version 4\n@@ -"), text)
+
+    @given(_DOCUMENTS, _DOCUMENTS)
+    def test_order_of_keys_is_that_of_the_new_document_and_no_difference(
+        self, old: dict[str, Any], new: dict[str, Any]
+    ) -> None:
+        ordered = diff.ordered_like(old, new)
+        self.assertEqual(ordered, old)
+        self.assertEqual([key for key in ordered if key in new], [key for key in new if key in old])
+        self.assertEqual(json.dumps(diff.ordered_like(turned(new), new)), json.dumps(new))
+
+    def test_diff_follows_the_order_of_the_document(self) -> None:
+        old = {"url": "http://a", "a": 1, "gone": 2, "z": {"y": 1, "b": 2}}
+        new = {"z": {"y": 1, "b": 3}, "url": "http://b", "a": 1, "new": 4}
+        text = diff.difference(configuration(1, old), configuration(2, new)).text
+        wanted = """--- version 1
++++ version 2
+@@ -1,9 +1,9 @@
+ {
+   "z": {
+     "y": 1,
+-    "b": 2
++    "b": 3
+   },
+-  "url": "http://a",
++  "url": "http://b",
+   "a": 1,
+-  "gone": 2
++  "new": 4
+ }
+"""
+        self.assertEqual(text, wanted)
 
     @given(_TEXTS, _TEXTS)
     def test_leads_from_one_to_the_other(self, old: list[str], new: list[str]) -> None:
