@@ -30,6 +30,8 @@ MISSING = (
 OTHER_NAMES = {
     "X_FILE": "stands for any",
     "FILEWATCH_FILE": "of the example",
+    "WEBSOCKET_URL": "of the example",
+    "GATEWAY_LISTEN": "of the example",
     "RELEASES_FOLDER": "of the example",
     "CONFD_SEED": "of the tests",
     "CONFD_LONG": "of the tests",
@@ -199,7 +201,7 @@ class NamesTests(SynchronousTestCase):
         known = metrics() | {path.stem for path in DOCS.rglob("*.py")} | {"confd_ctl"}
         self.wrong(
             r"(?<![/\w])confd_[a-z_]+\b(?!\.py)",
-            lambda name: name in known or name.startswith(("confd_filewatch", "confd_releases")),
+            lambda name: name in known or name.startswith(("confd_filewatch", "confd_releases", "confd_websocket")),
         )
 
     def test_files(self) -> None:

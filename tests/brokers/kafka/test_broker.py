@@ -31,7 +31,7 @@ class KafkaTests(SynchronousTestCase):
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
         environ = clean_environment() | {"CONFD_TEST_BUDGET": budget("part", "full")}
-        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=900)
+        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=1800)
         self.assertEqual(done.returncode, 0, done.stdout[-5000:] + done.stderr[-2000:])
         self.assertEqual(done.stderr, "")
         self.assertRegex(done.stdout, re.compile(r"^Ran \d\d tests", re.MULTILINE))
