@@ -16,10 +16,11 @@ from pathlib import Path
 
 from benchmarks.contest import scratch
 from benchmarks.figures import quantile
-from benchmarks.findings import Bar, Finding, Scale, main, say
+from benchmarks.findings import TINY, Bar, Finding, Scale, main, say
 from benchmarks.host import processor_time, resident
 from benchmarks.plots import Chart
 from tests.integration.fleet import Fleet, Process, base_of, request
+from tests.integration.launcher import fork, program
 
 #: Publishes before the measurement.
 _WARM = 5
@@ -61,7 +62,8 @@ def once(kind: str, scale: Scale) -> dict[str, object]:
     """Measure an agent with one output, in a fleet of its own."""
     with scratch() as folder:
         folder.chmod(0o755)
-        fleet = Fleet(folder, interval=60)
+        # The smallest scale looks at no figures.
+        fleet = Fleet(folder, interval=60, launch=fork if scale is TINY else program)
         try:
             fleet.controller().start()
             worker = fleet.worker().start()
