@@ -101,9 +101,19 @@ MUTANTS = (
         ("tests.controller.store.postgres.test_life",),
     ),
     Mutant(
-        "PostgreSQL: two controllers use one database",
-        (Edit("controller/store/postgres/groups.py", "if other is not None:", "if False:"),),
-        ("tests.controller.store.postgres.test_life",),
+        "PostgreSQL: hints only, no regular read of changes",
+        (Edit("controller/store/postgres/store.py", "interval = 0.25", "interval = 3600.0"),),
+        ("tests.controller.store.postgres.test_several.MemoryTests.test_poll_brings_a_change_without_hints",),
+    ),
+    Mutant(
+        "PostgreSQL: regular reads of changes only, no hints",
+        (Edit("controller/store/postgres/store.py", "            self._log.hint()\n", "            pass\n"),),
+        ("tests.controller.store.postgres.test_several.MemoryTests.test_hint_brings_a_change_at_once",),
+    ),
+    Mutant(
+        "several controllers: 401 for a token of another controller",
+        (Edit("web/auth/basic.py", "return self._look()", "return None"),),
+        ("tests.controller.test_several_controllers.AgentOfAnotherControllerTests.test_poll_with_its_token",),
     ),
     Mutant(
         "several writers, deferred transactions",
@@ -321,8 +331,8 @@ MUTANTS = (
         (
             Edit(
                 "controller/store/change_log.py",
-                "                self._hint()\n",
-                '                __import__("twisted.internet").internet.reactor.callLater(0, self._hint)\n',
+                "                self.hint()\n",
+                '                __import__("twisted.internet").internet.reactor.callLater(0, self.hint)\n',
             ),
         ),
         ("tests.controller.store.sqlite.test_store.SqliteChangeStoreTests.test_hint_comes_before_the_result",),
