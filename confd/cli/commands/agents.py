@@ -238,12 +238,14 @@ def _delete(session: Session, what: str, agent_id: str, **query: object) -> None
     examples=[
         ("confdctl status", "show the current version and its convergence"),
         ("confdctl status --version 7", "show the convergence of version 7"),
+        ("confdctl status --all", "name up to 100 agents that are behind, in place of 10"),
     ],
 )
 @click.option("--version", type=click.IntRange(min=1), metavar="N", help="Show version N instead of the current one.")
+@click.option("--all", "all_known", is_flag=True, help="Name up to 100 agents that are behind, in place of 10.")
 @common()
 @pass_session
-def status(session: Session, version: int | None) -> None:
+def status(session: Session, version: int | None, all_known: bool) -> None:
     """Show the cluster, a version and its convergence, and name the agents that are behind."""
     controller, scope = session.controller, {"namespace": session.namespace}
     cluster = controller.get("/api/v1/cluster")
@@ -271,7 +273,7 @@ def status(session: Session, version: int | None) -> None:
             said = f"{rollout['id']} delivers version {rollout['candidate']} to {members}, which are not counted here"
             lines.insert(-2, ("Rollout", said))
         session.screen.facts(lines)
-        draw_agents_behind(session, convergence)
+        draw_agents_behind(session, convergence, all_known)
 
     session.screen.show({"cluster": cluster, "version": revision, "convergence": convergence}, draw)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from confd.cli.api_client import value_of
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
-from confd.cli.text import format_time
+from confd.cli.text import format_time, plural
 from confd.codec.strict_json import JsonObject
 from confd.controller.convergence.progress import Totals
 
@@ -67,15 +67,27 @@ def _duration(value: float | None) -> str:
     return f"{value / 1000:.1f} s" if value >= 10_000 else f"{value:.0f} ms"
 
 
-def draw_agents_behind(session: Session, convergence: JsonObject) -> None:
-    """Print the agents that have not applied the version, if any."""
+#: Agents that are behind and that a screen has room for, below the summary.
+_SCREEN_ROWS = 10
+
+
+def draw_agents_behind(session: Session, convergence: JsonObject, all_known: bool) -> None:
+    """
+    Print the agents that have not applied the version, if any.
+
+    @param all_known: whether to print all agents of the answer, or only as many as a screen has room for.
+    """
     rows = [
         [each["id"], each["hostname"], each["state"], each["version"], format_time(each["last_seen"]), each["error"]]
         for each in convergence.get("laggards", ())
     ]
+    known = len(rows)
+    if not all_known:
+        del rows[_SCREEN_ROWS:]
     if rows:
         session.screen.line("")
         session.screen.table(["BEHIND", "HOSTNAME", "STATE", "VERSION", "LAST SEEN", "ERROR"], rows)
         left = sum(convergence.get(state) or 0 for state in ("failed", "applying", "silent", "pending")) - len(rows)
         if left > 0:
-            session.screen.say(f"{left} more agents are behind; confdctl agents lists all of them.")
+            way = "--all shows more" if len(rows) < known else "confdctl agents lists all of them"
+            session.screen.say(f"{plural(left, 'more agent')} {'is' if left == 1 else 'are'} behind; {way}.")

@@ -162,6 +162,21 @@ class StatusTests(SynchronousTestCase):
             self.assertIn(words, ended.out)
         self.assertIn("3 more", ended.err)
 
+    def test_status_names_ten_agents_behind_or_all_known(self):
+        path = "GET /api/v1/config/versions/2/convergence"
+        behind = [
+            {"id": f"id-{number}", "hostname": "h", "state": "silent", "version": 1, "error": "", "last_seen": None}
+            for number in range(100)
+        ]
+        self.cli.controller.table[path] = answer(convergence(applied=2, silent=101) | {"laggards": behind})
+        for words, rows, said in (
+            ([], 10, "91 more agents are behind; --all shows more."),
+            (["--all"], 100, "1 more agent is behind; confdctl agents lists all of them."),
+        ):
+            ended = self.cli.type("status", *words)
+            self.assertEqual(ended.out.count("id-"), rows)
+            self.assertIn(said, ended.err)
+
     def test_status_names_the_open_rollout(self):
         path = "GET /api/v1/config/versions/2/convergence"
         found = convergence(applied=2) | {"rollout": {"id": 12, "candidate": 3, "members": 1}}
