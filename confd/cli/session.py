@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import click
 from attrs import frozen
+from click.shell_completion import CompletionItem
 
 from confd.cli.api_client import ApiClient
 from confd.cli.errors import CommandError, Exit
@@ -138,6 +139,13 @@ def _keep(context: click.Context, parameter: click.Parameter, value: str | None)
             session.given[parameter.name] = value
 
 
+def _complete_namespace(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    # The module needs this one.
+    from confd.cli.commands.completing import complete_namespace
+
+    return complete_namespace(context, parameter, incomplete)
+
+
 _option = partial(click.option, callback=_keep, expose_value=False, is_eager=True)
 
 
@@ -151,12 +159,15 @@ def common(root: bool = False, namespace: bool = True) -> Callable[[C], C]:
     hidden = not root
     options = [
         _option("-o", "--output", type=click.Choice(FORMS), help="Output format.  [default: table]", hidden=False),
-        _option("-n", "--namespace", metavar="NAME", help="Namespace.  [default: default]", hidden=not namespace),
+        _option("-n", "--namespace", metavar="NAME", help="Namespace.  [default: default]", hidden=not namespace,
+                shell_complete=_complete_namespace),
         _option("--profile", metavar="NAME", help="Profile in ~/.config/confd/config.toml.", hidden=hidden),
         _option("--url", metavar="URL", help="Controller.  [default: http://localhost:8080]", hidden=hidden),
         _option("--username", metavar="NAME", help="User name.  [default: admin]", hidden=hidden),
-        _option("--password-file", metavar="FILE", help="File or pipe that holds the password.", hidden=hidden),
-        _option("--ca-file", metavar="FILE", help="Trusted authorities, not those of the system.", hidden=hidden),
+        _option("--password-file", metavar="FILE", help="File or pipe that holds the password.", hidden=hidden,
+                type=click.Path()),
+        _option("--ca-file", metavar="FILE", help="Trusted authorities, not those of the system.", hidden=hidden,
+                type=click.Path()),
     ]  # fmt: skip
 
     def add(command: C) -> C:

@@ -11,6 +11,7 @@ from confd.audit import AuditEntry, verify
 from confd.cli.api_client import value_of
 from confd.cli.audit_export import AuditExport
 from confd.cli.command import Group
+from confd.cli.commands.completing import complete_namespace
 from confd.cli.commands.documents import changed_by_words, read_argument, sources
 from confd.cli.commands.publish import break_glass_option, break_glass_query
 from confd.cli.errors import CommandError, Exit
@@ -82,7 +83,7 @@ def create_namespace(
     short_help="Retire a namespace.",
     examples=[("confdctl namespaces retire edge", "asks first; refused while the namespace has live agents")],
 )
-@click.argument("name")
+@click.argument("name", shell_complete=complete_namespace)
 @_YES
 @common(namespace=False)
 @pass_session

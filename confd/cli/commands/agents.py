@@ -9,6 +9,7 @@ import click
 
 from confd.cli.api_client import value_of
 from confd.cli.command import Command, Group
+from confd.cli.commands.completing import complete_agent, complete_version
 from confd.cli.commands.convergence import draw_agents_behind, in_words, latencies
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
@@ -99,7 +100,7 @@ def _agents(session: Session, state: str | None, select: str, match: str, limit:
     short_help="Show one agent and its latest reports.",
     examples=[("confdctl agents show 5f3c2a1e-...", "show state, version and reports")],
 )
-@click.argument("agent_id", metavar="ID")
+@click.argument("agent_id", metavar="ID", shell_complete=complete_agent)
 @common(namespace=False)
 @pass_session
 def show_agent(session: Session, agent_id: str) -> None:
@@ -133,7 +134,7 @@ def _flat(value: object) -> object:
         ("confdctl agents label 5f3c2a1e-... gpu=", "set a label with an empty value"),
     ],
 )
-@click.argument("agent_id", metavar="ID")
+@click.argument("agent_id", metavar="ID", shell_complete=complete_agent)
 @click.argument("changes", metavar="KEY=VALUE|KEY-...", nargs=-1, required=True)
 @common(namespace=False)
 @pass_session
@@ -167,7 +168,7 @@ def _label_changes(words: Iterable[str]) -> JsonObject:
     short_help="Remove an agent that no longer exists.",
     examples=[("confdctl agents forget 5f3c2a1e-...", "asks first; a live agent registers again")],
 )
-@click.argument("agent_id", metavar="ID")
+@click.argument("agent_id", metavar="ID", shell_complete=complete_agent)
 @click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
 @common(namespace=False)
 @pass_session
@@ -182,7 +183,7 @@ def forget_agent(session: Session, agent_id: str, yes: bool) -> None:
     short_help="Remove an agent and refuse it from now on.",
     examples=[("confdctl agents block 5f3c2a1e-...", "for a stolen machine; change AGENT_PASSWORD, too")],
 )
-@click.argument("agent_id", metavar="ID")
+@click.argument("agent_id", metavar="ID", shell_complete=complete_agent)
 @click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
 @common(namespace=False)
 @pass_session
@@ -197,7 +198,7 @@ def block_agent(session: Session, agent_id: str, yes: bool) -> None:
     short_help="Allow a blocked agent again.",
     examples=[("confdctl agents unblock 5f3c2a1e-...", "it registers again by itself")],
 )
-@click.argument("agent_id", metavar="ID")
+@click.argument("agent_id", metavar="ID", shell_complete=complete_agent)
 @common(namespace=False)
 @pass_session
 def unblock_agent(session: Session, agent_id: str) -> None:
@@ -241,7 +242,13 @@ def _delete(session: Session, what: str, agent_id: str, **query: object) -> None
         ("confdctl status --all", "name up to 100 agents that are behind, in place of 10"),
     ],
 )
-@click.option("--version", type=click.IntRange(min=1), metavar="N", help="Show version N instead of the current one.")
+@click.option(
+    "--version",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Show version N instead of the current one.",
+    shell_complete=complete_version,
+)
 @click.option("--all", "all_known", is_flag=True, help="Name up to 100 agents that are behind, in place of 10.")
 @common()
 @pass_session

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -10,6 +12,10 @@ from click.shell_completion import CompletionItem
 from confd.access.change_requests import PENDING
 from confd.cli.errors import CommandError
 from confd.cli.session import Session
+from confd.codec.strict_json import JsonObject
+
+#: Keys of a document that are offered.
+_MAX_KEYS = 500
 
 
 def complete_plan(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -60,13 +66,64 @@ def complete_rollout(context: click.Context, parameter: click.Parameter, incompl
     ]
 
 
+def complete_namespace(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of namespaces that begin as the user typed."""
+    names = [each["name"] for each in _answer(context, "/api/v1/namespaces", namespace=False) or ()]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_version(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the newest versions that begin as the user typed."""
+    return [
+        CompletionItem(str(each["version"]), help=each["comment"] or None)
+        for each in _items(context, "/api/v1/config/history", namespace=True)
+        if str(each["version"]).startswith(incomplete)
+    ]
+
+
+def complete_agent(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return ids of agents that begin as the user typed, of the first page of the namespace."""
+    found = _answer(context, "/api/v1/agents", namespace=True, limit=500) or ()
+    return [CompletionItem(each["id"], help=each["hostname"]) for each in found if each["id"].startswith(incomplete)]
+
+
+def complete_key(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return keys of the current document that begin as the user typed."""
+    found = _answer(context, "/api/v1/config", namespace=True)
+    keys = _keys(found["data"]) if isinstance(found, dict) else ()
+    return [CompletionItem(key) for key in islice(keys, _MAX_KEYS) if key.startswith(incomplete)]
+
+
+def complete_source(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the assignments of keys that begin as the user typed, and let the shell complete files."""
+    if "=" in incomplete:
+        return []
+    keys = [CompletionItem(f"{each.value}=") for each in complete_key(context, parameter, incomplete)]
+    return [*keys, CompletionItem(incomplete, type="file")]
+
+
+def _keys(document: JsonObject, above: str = "") -> Iterator[str]:
+    """Yield the dotted keys of a document, except items of arrays."""
+    for name, value in document.items():
+        key = above + name.replace(".", "\\.")
+        yield key
+        if isinstance(value, dict):
+            yield from _keys(value, f"{key}.")
+
+
 def _items(context: click.Context, path: str, namespace: bool = False) -> Iterator[dict[str, str]]:
     """Yield the items at a path; none where the controller does not answer in time."""
+    found = _answer(context, path, namespace)
+    yield from found.get("items", ()) if isinstance(found, dict) else ()
+
+
+def _answer(context: click.Context, path: str, namespace: bool, **query: object) -> Any:
+    """Return the JSON at a path; C{None} where the controller does not answer in time."""
     session = context.find_object(Session)
     if session is None:
-        return
+        return None
     try:
-        query = {"namespace": session.completing_controller.target.namespace} if namespace else {}
-        yield from session.completing_controller.get(path, **query)["items"]
+        here = {"namespace": session.completing_controller.target.namespace} if namespace else {}
+        return session.completing_controller.get(path, **here, **query)
     except (CommandError, LookupError, TypeError):
-        return
+        return None

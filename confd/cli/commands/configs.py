@@ -6,6 +6,7 @@ import click
 
 from confd.cli.api_client import tag_of, value_of
 from confd.cli.command import Command
+from confd.cli.commands.completing import complete_key, complete_source, complete_version
 from confd.cli.commands.documents import as_json_words, changed_by_words, find, read_argument, sources
 from confd.cli.commands.editor import edit
 from confd.cli.commands.publish import ChangePublisher, PublishOptions, publishing_options
@@ -30,7 +31,7 @@ VERSION = click.IntRange(min=1)
         ("confdctl get --meta", "include tag, checksum and poll interval"),
     ],
 )
-@click.argument("key", required=False)
+@click.argument("key", required=False, shell_complete=complete_key)
 @click.option("--version", type=VERSION, metavar="N", help="Print version N instead of the current one.")
 @click.option("--meta", is_flag=True, help="Include tag, checksum, poll interval and author.")
 @common()
@@ -61,10 +62,12 @@ def get(session: Session, key: str | None, version: int | None, meta: bool) -> N
         ("confdctl set config.yaml --dry-run", "show the diff without publishing"),
     ],
 )
-@click.argument("source", nargs=-1, metavar="[FILE|-] [KEY=VALUE]...")
+@click.argument("source", nargs=-1, metavar="[FILE|-] [KEY=VALUE]...", shell_complete=complete_source)
 @click.option("--string", "texts", multiple=True, metavar="KEY=TEXT", help="Set a key to a text; may be repeated.")
 @click.option("--json", "values", multiple=True, metavar="KEY=JSON", help="Set a key to JSON; may be repeated.")
-@click.option("--unset", multiple=True, metavar="KEY", help="Remove a key; may be repeated.")
+@click.option(
+    "--unset", multiple=True, metavar="KEY", help="Remove a key; may be repeated.", shell_complete=complete_key
+)
 @click.option("-e", "--edit", "in_editor", is_flag=True, help="Edit the document in $VISUAL, $EDITOR or vi.")
 @click.option(
     "--poll-interval",
@@ -169,8 +172,8 @@ def history(session: Session, limit: int) -> None:
         ("confdctl diff 3 5 -o json", "compare two versions; JSON includes a patch (RFC 6902)"),
     ],
 )
-@click.argument("from_", type=VERSION, required=False, metavar="[FROM]")
-@click.argument("to", type=VERSION, required=False)
+@click.argument("from_", type=VERSION, required=False, metavar="[FROM]", shell_complete=complete_version)
+@click.argument("to", type=VERSION, required=False, shell_complete=complete_version)
 @common()
 @pass_session
 def diff(session: Session, from_: int | None, to: int | None) -> None:
@@ -227,7 +230,7 @@ def _version_before(session: Session, current: int) -> int:
         ("confdctl rollback 7 --rollout canary", "deliver it to one agent first"),
     ],
 )
-@click.argument("version", type=VERSION, required=False)
+@click.argument("version", type=VERSION, required=False, shell_complete=complete_version)
 @publishing_options
 @common()
 @pass_session
