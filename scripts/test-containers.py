@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """
 Run every profile of docker-compose.yml: publish, wait for three workers, recreate all containers, and look for losses.
+The profile ha also loses each container of its controllers in turn, under publishes.
 
 The script needs an engine: docker compose or podman-compose; COMPOSE names another command. It takes some minutes, and
 starts and removes only containers named confd-test-... Arguments pick profiles.
@@ -30,7 +31,10 @@ from proving import Failed, eventually, expect
 
 ROOT = Path(__file__).resolve().parents[1]
 
-PROFILES = ("poller", "redis", "nats", "stream")
+PROFILES = ("poller", "redis", "nats", "stream", "ha")
+
+#: The containers that the profile ha loses.
+KILLED = ("controller-ha-1", "controller-ha-2", "controller-balancer", "postgres")
 
 
 def compose_command() -> list[str]:
@@ -66,6 +70,7 @@ class Stack:
             "AGENT_PASSWORD": secrets.token_urlsafe(18),
             "REDIS_PASSWORD": secrets.token_urlsafe(18),
             "NATS_PASSWORD": secrets.token_urlsafe(18),
+            "POSTGRES_PASSWORD": secrets.token_urlsafe(18),
             "CONTROLLER_PORT": self.controller,
             "BALANCER_PORT": self.balancer,
         }
@@ -113,6 +118,11 @@ class Stack:
         version: int = self.ask("POST", "/api/v1/config", {"url": f"http://controller:8080{path}"})["version"]
         return version
 
+    def kill(self, service: str) -> None:
+        """Kill a container, and start it again."""
+        self.compose("kill", "--signal", "KILL", service)
+        self.compose("start", service)
+
     def applied(self, version: int) -> list[str]:
         """Return the ids of the agents that run C{version}, sorted."""
         agents = self.ask("GET", "/api/v1/agents?limit=500")
@@ -146,6 +156,59 @@ def pulse(project: str) -> Iterator[None]:
         thread.join()
 
 
+class Publisher(threading.Thread):
+    """
+    Publishes without end.
+
+    @ivar acknowledged: the versions of the answers.
+    @ivar failed: the number of requests without such an answer.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(daemon=True)
+        self._stack = stack
+        self._end = threading.Event()
+        self.acknowledged: list[int] = []
+        self.failed = 0
+
+    def run(self) -> None:
+        while not self._end.wait(0.1):
+            try:
+                self.acknowledged.append(self._stack.publish(f"/health?n={len(self.acknowledged)}"))
+            except OSError:
+                self.failed += 1
+
+    def stop(self) -> None:
+        """End, and wait for the last answer."""
+        self._end.set()
+        self.join()
+
+
+def lose_each(stack: Stack) -> None:
+    """
+    Kill each container of the controllers in turn, under publishes.
+
+    @raise Failed: if a publish is lost, or none succeeds afterwards.
+    """
+    publisher = Publisher(stack)
+    publisher.start()
+    for service in KILLED:
+        before = len(publisher.acknowledged)
+        eventually("publishes succeed", lambda before=before: len(publisher.acknowledged) > before + 5)
+        began, before = time.monotonic(), len(publisher.acknowledged)
+        stack.kill(service)
+        eventually(
+            f"publishes succeed without {service}", lambda before=before: len(publisher.acknowledged) > before + 5
+        )
+        print(f"{stack.profile}: {service} killed, {time.monotonic() - began:.0f} s until more publishes", flush=True)
+    publisher.stop()
+    expect("repeated versions", len(set(publisher.acknowledged)), len(publisher.acknowledged))
+    newest = stack.ask("GET", "/api/v1/config")["version"]
+    expect("lost publishes", [each for each in publisher.acknowledged if each > newest], [])
+    eventually("three agents run the newest", lambda: len(stack.applied(newest)) == 3)
+    print(f"{stack.profile}: {len(publisher.acknowledged)} publishes, {publisher.failed} refused", flush=True)
+
+
 def run(stack: Stack) -> None:
     """
     Start a stack, publish, recreate its containers, and publish again.
@@ -159,6 +222,8 @@ def run(stack: Stack) -> None:
     eventually("the balancer reaches a worker", lambda: stack.through_balancer("/hit") == (200, b'{"status":"ok"}'))
     for path in ("/", "/config", "/health", "/metrics", "/hit/../config", "//hit"):
         expect(f"{path} from outside", stack.through_balancer(path)[0] in (403, 404), True)
+    if stack.profile == "ha":
+        lose_each(stack)
     before = stack.ask("GET", "/api/v1/config")
     stack.compose("down")
     stack.up()

@@ -3,5 +3,5 @@
 set -eu
 server=$(awk '/^nameserver/ {print $2; exit}' /etc/resolv.conf)
 case "$server" in *:*) server="[$server]" ;; esac
-sed "s/RESOLVER/$server/" /etc/confd-balancer/nginx.conf >/tmp/nginx.conf
+sed "s/RESOLVER/$server/" "/etc/confd-balancer/${1:-nginx}.conf" >/tmp/nginx.conf
 exec nginx -c /tmp/nginx.conf -g 'daemon off;'

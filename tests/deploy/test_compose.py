@@ -14,10 +14,13 @@ from confd.runtime.settings import ROLES
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PROFILES = {"poller", "redis", "nats", "stream"}
+PROFILES = {"poller", "redis", "nats", "stream", "ha"}
 
 #: Every setting of every role, and what the image itself reads.
 KNOWN = {name for role in ROLES for each in settings_of(role) for name in (each.name, each.file_name)} | {"READY_URL"}
+
+#: What the images of other programs read.
+OTHERS = {"POSTGRES_PASSWORD"}
 
 
 def services(name: str) -> dict[str, Any]:
@@ -51,7 +54,7 @@ class ComposeTests(SynchronousTestCase):
 
     def test_settings_exist(self) -> None:
         for name, service in self.each():
-            self.assertEqual(set(service.get("environment", {})) - KNOWN, set(), name)
+            self.assertEqual(set(service.get("environment", {})) - KNOWN - OTHERS, set(), name)
 
     def test_no_password_is_given(self) -> None:
         """Each comes from outside, and without it nothing starts."""
@@ -64,18 +67,21 @@ class ComposeTests(SynchronousTestCase):
         self.assertEqual(set(re.findall(r"^(\w+)=$", example, re.M)), asked)
 
     def test_profiles(self) -> None:
-        """Each has one controller, three workers and their agents; a broker where its strategy has one."""
+        """Each has a controller, C{ha} two, three workers and their agents; a broker where its strategy has one."""
         found = services("docker-compose.yml")
         for profile in PROFILES:
             mine = {name for name, service in found.items() if profile in service["profiles"]}
             pairs = {f"{profile}-{role}-{number}" for role in ("agent", "worker") for number in (1, 2, 3)}
             broker = {profile} & {"redis", "nats"}
-            self.assertEqual(mine, pairs | broker | {f"controller-{profile}", "balancer"})
+            controllers = {f"controller-{profile}"}
+            if profile == "ha":
+                controllers = {"controller-ha-1", "controller-ha-2", "controller-balancer", "postgres"}
+            self.assertEqual(mine, pairs | broker | controllers | {"balancer"})
             for number in (1, 2, 3):
                 agent = found[f"{profile}-agent-{number}"]
                 self.assertEqual(agent["network_mode"], f"service:{profile}-worker-{number}")
                 strategy = agent["environment"].get("DISTRIBUTION_STRATEGY")
-                self.assertEqual(strategy, profile.upper())
+                self.assertEqual(strategy, "STREAM" if profile == "ha" else profile.upper())
 
     def test_image(self) -> None:
         """It runs as nobody of importance, and checks itself by C{/ready}."""
