@@ -54,6 +54,14 @@ def why_missing() -> str | None:
     return None
 
 
+def has_tls() -> bool:
+    """Return whether the programs can encrypt; those of the wheel cannot."""
+    programs = find_programs()
+    assert programs is not None
+    done = subprocess.run([programs / "pg_config", "--configure"], capture_output=True, text=True)
+    return "openssl" in done.stdout
+
+
 @define(eq=False)
 class PostgresServer:
     """

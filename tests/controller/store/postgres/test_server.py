@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from twisted.internet import reactor
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 from confd.controller.store.postgres.errors import UNTRUSTED
 from confd.controller.store.postgres.store import PostgresStore
@@ -17,7 +17,7 @@ from confd.model import DEFAULT_NAMESPACE
 from confd.testing import a_draft
 from tests.controller.store.fixtures import until
 from tests.controller.store.postgres.fixtures import FIRST, ended
-from tests.controller.store.postgres.server import PostgresServer, shared_server
+from tests.controller.store.postgres.server import PostgresServer, has_tls, shared_server
 from tests.integration.certificates import make_certificate
 
 
@@ -77,6 +77,8 @@ class ServerTests(ServerTestCase):
         self.assertEqual((await early.publish(a_draft(100))).value.configuration.version, versions[-1] + 1)
 
     async def test_password_and_certificate(self) -> None:
+        if not has_tls():
+            raise SkipTest("this build of PostgreSQL has no TLS")
         certificate = make_certificate(self.server.folder / "tls")
         certificate.key.chmod(0o600)
         self.server.hand_over(certificate.key)
