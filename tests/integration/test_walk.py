@@ -101,7 +101,8 @@ class WalkTests(SynchronousTestCase):
                     self.assertEqual(answer.status, 401, where)
                     self.assertEqual(answer.headers["www-authenticate"], 'Basic realm="confd", charset="UTF-8"', where)
                 else:
-                    self.assertIn(answer.status, {200, 503}, where)
+                    # The sign-in wants a body; the sign-out has no answer to show.
+                    self.assertIn(answer.status, {200, 503} if door.method == "GET" else {204, 415}, where)
 
     def test_roles(self) -> None:
         """Each identity may call its own operations and no others."""
