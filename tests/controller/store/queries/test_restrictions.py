@@ -1,8 +1,8 @@
 """
 What policies and freezes let pass, in SQL and in memory, against a model.
 
-A frozen or restricted namespace gets no new document but by an undo that is free, by an abort or with a reason for
-break-glass; these always pass.
+A namespace that is frozen, or whose policy asks for a plan or approvals, gets no new document but by a free undo, an
+abort, an epoch, or a reason for break-glass; these always pass.
 """
 
 from __future__ import annotations
@@ -104,17 +104,20 @@ class RestrictionMachine(RuleBasedStateMachine):
                 return "frozen"
             if self.policy.plan != "direct" and not waves:
                 return "plan_required"
+            if self.policy.approvals:
+                return "approval_required"
         return open_code if self.candidate else ""
 
     @rule(
         plan=st.sampled_from(["direct", "canary"]),
         free=st.booleans(),
         exempt=st.booleans(),
+        approvals=st.sampled_from([0, 0, 1]),
     )
-    def set_policy(self, plan: str, free: bool, exempt: bool) -> None:
-        changes = {"plan": plan, "rollback_free": free, "freeze_exempt": exempt}
+    def set_policy(self, plan: str, free: bool, exempt: bool, approvals: int) -> None:
+        changes = {"plan": plan, "rollback_free": free, "freeze_exempt": exempt, "approvals": approvals}
         assert not self.both(partial(policies.save, namespace=_NAME, changes=changes), "save_policy", _NAME, changes)
-        self.policy = Policy(plan, rollback_free=free, freeze_exempt=exempt)
+        self.policy = Policy(plan, approvals, rollback_free=free, freeze_exempt=exempt)
 
     @precondition(lambda self: not self.frozen)
     @rule(pattern=st.sampled_from(["*", "def*", "default"]))
@@ -177,12 +180,12 @@ class RestrictionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.candidate)
     @rule(reason=st.sampled_from(["", "", "down"]))
     def replace(self, reason: str) -> None:
-        held = self.frozen and not self.policy.freeze_exempt and not reason
-        is_current = self.line[-1][0] == self.candidate
-        if is_current:
+        if self.line[-1][0] == self.candidate:
             return
+        held = self.frozen and not self.policy.freeze_exempt
+        expected = "frozen" if held else "approval_required" if self.policy.approvals else ""
         code = self.step(NextStep("running", 1, draft=self.draft(reason)), True, reason)
-        assert code == ("frozen" if held else ""), code
+        assert code == ("" if reason else expected), code
         if not code:
             self.newest += 1
             self.candidate = self.newest
@@ -219,5 +222,5 @@ class RestrictionTests(SynchronousTestCase):
     """See L{RestrictionMachine}."""
 
     def test_stores_let_pass_what_the_model_lets_pass(self) -> None:
-        drawn = settings(max_examples=budget(10, 300), stateful_step_count=budget(25, 50), deadline=None)
+        drawn = settings(max_examples=budget(10, 60), stateful_step_count=budget(25, 40), deadline=None)
         run_state_machine_as_test(RestrictionMachine, settings=drawn)
