@@ -51,8 +51,8 @@ class IAgentStore(Interface):
     def touch(polls: Mapping[str, datetime]) -> Deferred[None]:
         """Raise the time of the last poll of agents by id. Inserts no row, and lowers no time."""
 
-    def heard() -> Deferred[Mapping[str, datetime]]:
-        """Fire with the last polls that other controllers wrote since the last call, by agent."""
+    def heard() -> Deferred[tuple[Mapping[str, datetime], bool]]:
+        """Fire with new polls of other controllers, by agent, and whether one of them ended without a stop lately."""
 
     def forget(agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         """

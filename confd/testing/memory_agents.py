@@ -21,9 +21,9 @@ from confd.reports import AgentRecord, VersionOutcome, agent_blocked, unknown_ag
 class OneProcess:
     """The part of a store that no other controller uses."""
 
-    def heard(self) -> Deferred[Mapping[str, datetime]]:
+    def heard(self) -> Deferred[tuple[Mapping[str, datetime], bool]]:
         """Fire with no polls of others."""
-        return succeed({})
+        return succeed(({}, False))
 
 
 @define(eq=False)

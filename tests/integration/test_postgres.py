@@ -1,13 +1,15 @@
-"""A controller on PostgreSQL, an agent and a worker: real processes. The controller and the server are killed."""
+"""Two controllers on PostgreSQL, an agent and a worker: real processes. A controller and the server are killed."""
 
 from __future__ import annotations
 
 import signal
+import threading
+from http.client import HTTPException
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.controller.store.postgres.server import PostgresServer, shared_server
-from tests.integration.fleet import ADMIN, AGENT, eventually, request, staged
+from tests.integration.fleet import ADMIN, AGENT, Fleet, Process, eventually, free_port, request, staged
 
 
 class PostgresTests(SynchronousTestCase):
@@ -30,22 +32,65 @@ class PostgresTests(SynchronousTestCase):
         agent = fleet.agent(worker).start()
         self.assertEqual(fleet.publish({"url": f"{address}/2"}).status, 200)
         self.applied(fleet.url, 2)
-        controller.stop(signal.SIGKILL)
-        # The row of the killed process keeps this one waiting for a moment.
+        other = self.second_controller(fleet, controller)
+        self.applied(other, 2)
+        acknowledged = self.publish_and_kill(controller, (fleet.url, other), address)
+        newest = len(acknowledged) + 2
+        # Each publish is there once, whichever controller died before it answered.
+        self.assertEqual(sorted(acknowledged), list(range(3, newest + 1)))
         controller.start()
-        self.assertEqual(fleet.current()["version"], 2)
+        self.assertEqual(fleet.current()["version"], newest)
+        self.applied(other, newest)
         server.stop(signal.SIGQUIT)
         refused = fleet.publish({"url": f"{address}/3"})
         self.assertEqual((refused.status, refused.json()["code"]), (503, "storage_unavailable"))
-        self.assertEqual(fleet.current()["version"], 2)
+        self.assertEqual(fleet.current()["version"], newest)
         self.assertNotIn("confd@", controller.log)
         server.start()
         eventually(controller.up)
         self.assertEqual(fleet.publish({"url": f"{address}/4"}).status, 200)
-        self.applied(fleet.url, 3)
+        self.applied(other, newest + 1)
         history = request("GET", f"{fleet.url}/api/v1/config/history", auth=ADMIN).json()
-        self.assertEqual([each["version"] for each in history["items"]], [3, 2, 1])
+        self.assertEqual([each["version"] for each in history["items"]], list(range(newest + 1, 0, -1)))
         self.assertEqual((agent.stop(), controller.stop()), (0, 0))
+
+    def second_controller(self, fleet: Fleet, first: Process) -> str:
+        """Start another controller on the same database; return its address."""
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        second = fleet.add("second", ["confd-controller", "--port", str(port)], f"{url}/ready")
+        second.environ = first.environ
+        second.start()
+        return url
+
+    def publish_and_kill(self, killed: Process, controllers: tuple[str, str], address: str) -> list[int]:
+        """
+        Publish at two controllers at the same time, and kill the first of them meanwhile.
+
+        @return: the version of each publish; a publish that got no answer is repeated at the other controller.
+        """
+        acknowledged: list[int] = []
+
+        def publish(number: int, url: str, instead: str) -> None:
+            headers, document = {"Idempotency-Key": f"k{number}"}, {"url": f"{address}/k{number}"}
+            try:
+                response = request("POST", f"{url}/api/v1/config", document, ADMIN, headers)
+            except (OSError, HTTPException):
+                response = request("POST", f"{instead}/api/v1/config", document, ADMIN, headers)
+            acknowledged.append(response.json()["version"])
+
+        def send(first: int) -> None:
+            for number in range(first, 40, 2):
+                publish(number, controllers[first], controllers[1 - first])
+
+        senders = [threading.Thread(target=send, args=(first,)) for first in range(2)]
+        for each in senders:
+            each.start()
+        eventually(lambda: len(acknowledged) >= 10)
+        killed.stop(signal.SIGKILL)
+        for each in senders:
+            each.join()
+        return acknowledged
 
     def applied(self, url: str, version: int) -> None:
         """Wait until the agent has applied a version."""

@@ -60,6 +60,7 @@ class Registry(Service):
     @ivar agent_tokens: who of them may come in.
     @ivar duplicates: which of them are two.
     @ivar newcomers: how many new ones may come in, and which expire.
+    @ivar lost_controller: whether another controller ended lately without a stop; its agents may not be back yet.
     """
 
     log = Logger()
@@ -85,7 +86,7 @@ class Registry(Service):
         self.duplicates, self.newcomers = Duplicates(clock), Newcomers(clock, most)
         rounds = Rounds(store, self.newcomers, self._sweep, self._heard_elsewhere, self.forget)
         self._rounds = Periodic(clock, lambda: Deferred.fromCoroutine(rounds.run()), lambda: ROUND_INTERVAL_SECONDS)
-        self.labels = LabelReader()
+        self.labels, self.lost_controller = LabelReader(), False
         #: New agents whose row is being written.
         self._joining = 0
 
@@ -283,7 +284,8 @@ class Registry(Service):
         """Return the seconds over which the agents of a namespace spread their reports."""
         return min(REPORT_WINDOW_MAX_SECONDS, self.count(namespace) / REPORTS_PER_SECOND)
 
-    def _heard_elsewhere(self, polls: Mapping[str, datetime]) -> None:
+    def _heard_elsewhere(self, polls: Mapping[str, datetime], lost: bool) -> None:
+        self.lost_controller = lost
         for agent_id, at in polls.items():
             record = self._records.get(agent_id)
             if record is not None:

@@ -19,21 +19,21 @@ class Rounds:
     Finds agents that fell silent, that other controllers heard, and that expired.
 
     @ivar sweep: looks for agents that fell silent; may raise L{Unavailable}.
-    @ivar heard: shows the last polls of agents of other controllers.
+    @ivar heard: shows the last polls of agents of other controllers, and whether one of those ended lately.
     @ivar forget: deletes an agent.
     """
 
     _store: IAgentStore
     _newcomers: Newcomers
     _sweep: Callable[[], None]
-    _heard: Callable[[Mapping[str, datetime]], None]
+    _heard: Callable[[Mapping[str, datetime], bool], None]
     _forget: Callable[[str], Awaitable[object]]
 
     async def run(self) -> None:
         """Do one round. A part that fails is tried again in the next round; the store logs its own problems."""
         try:
             self._sweep()
-            self._heard(await self._store.heard())
+            self._heard(*await self._store.heard())
         except Unavailable:
             # The intervals are not loaded yet, or the store cannot be read.
             pass

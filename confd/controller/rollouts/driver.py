@@ -111,7 +111,7 @@ class RolloutDriver(Service):
         """
         self._store, self._registry, self._clock, self._now = store, registry, clock, now
         self.frozen_until = frozen_until
-        self._hearing = Hearing(clock, now, store)
+        self._hearing = Hearing(clock, now, store, lambda: registry.lost_controller)
         self._watched: dict[str, Watched] = {}
         self._not_before = 0.0
         self._news = False

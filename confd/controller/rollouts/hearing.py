@@ -27,13 +27,15 @@ class Hearing:
     Tells silent agents from a controller that could not hear them.
 
     A controller that was away hears most agents late, as they wait between their attempts. It was away before its
-    start, and while its process stood still. An outage of the store and a step of the wall clock make silence doubtful,
-    too.
+    start, and while its process stood still. An outage of the store, a step of the wall clock and the
+    death of another controller make silence doubtful, too.
     """
 
     _clock: IReactorTime
     _now: Callable[[], datetime]
     _store: IHealth
+    #: Whether the agents of a controller that ended may not be back yet.
+    _lost_controller: Callable[[], bool] = field(default=lambda: False)
     #: Since when this controller hears all agents; all times are seconds of the monotonic clock.
     _since: float = field(init=False)
     _looked_at: float = field(init=False)
@@ -55,7 +57,12 @@ class Hearing:
         self._looked_at, self._wall = now, wall
         if passed > MAX_GAP_SECONDS:
             self._since = now + RETURN_SECONDS
-        elif passed > LATE_GAP_SECONDS or step > MAX_CLOCK_STEP_SECONDS or self._store.problem():
+        elif (
+            passed > LATE_GAP_SECONDS
+            or step > MAX_CLOCK_STEP_SECONDS
+            or self._store.problem()
+            or self._lost_controller()
+        ):
             self._since = max(self._since, now)
 
     def believes(self, seconds: float) -> bool:

@@ -289,8 +289,8 @@ class DatabaseStore(AccessStore, Service):
     def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
         return self._engine.write(partial(agents.touch, polls=polls, statement=self.dialect.touch))
 
-    def heard(self) -> Deferred[Mapping[str, datetime]]:
-        return succeed({})
+    def heard(self) -> Deferred[tuple[Mapping[str, datetime], bool]]:
+        return succeed(({}, False))
 
     def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Committed[Sequence[ReportVerdict]]]:
         times, statement = self._log.times(reports), self.dialect.load_reported

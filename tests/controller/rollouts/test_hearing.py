@@ -29,7 +29,8 @@ class FakeHealth:
 class HearingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.store, self.offset = Clock(), FakeHealth(), timedelta()
-        self.hearing = Hearing(self.clock, self.now, self.store)  # type: ignore[arg-type]
+        self.lost = False
+        self.hearing = Hearing(self.clock, self.now, self.store, lambda: self.lost)  # type: ignore[arg-type]
         self.age(RETURN_SECONDS + SILENT)
         self.assertTrue(self.hearing.believes(SILENT))
 
@@ -66,6 +67,13 @@ class HearingTests(SynchronousTestCase):
         self.store.reason = "The disk is full."
         self.age(SILENT)
         self.store.reason = None
+        self.doubts_for(SILENT)
+
+    def test_death_of_another_controller(self) -> None:
+        self.lost = True
+        self.age(20)
+        self.assertFalse(self.hearing.believes(SILENT))
+        self.lost = False
         self.doubts_for(SILENT)
 
     def test_step_of_the_wall_clock(self) -> None:

@@ -13,6 +13,9 @@ from confd.controller.store.cursor import Dialect
 from confd.controller.store.postgres.cursor import PostgresCursor
 from confd.controller.store.queries import agents
 
+#: Seconds without a heartbeat after which a controller has ended, and after which all of its agents are elsewhere.
+LOST_SECONDS, RETURNED_SECONDS = 2.5, 300
+
 #: Seconds that a note is kept. A controller that reads later takes silence for what it is not, until the next poll.
 KEPT_SECONDS = 60
 
@@ -37,8 +40,13 @@ class PresenceReader:
     def __init__(self, me: uuid.UUID) -> None:
         self._me, self._read_to = me, 0
 
-    def read(self, cursor: PostgresCursor) -> Mapping[str, datetime]:
-        """Return the newest poll of each agent in the notes that were not read before: a work that only reads."""
+    def read(self, cursor: PostgresCursor) -> tuple[Mapping[str, datetime], bool]:
+        """
+        Do a work that only reads.
+
+        @return: the newest poll of each agent in the notes that were not read before, and whether another controller
+            ended lately without a stop, so that its agents may not be back yet.
+        """
         # A crash of the server empties the table, and the numbers may begin again.
         rows = cursor.execute(
             """SELECT id, controller, polls FROM presence
@@ -51,4 +59,9 @@ class PresenceReader:
             if controller != self._me:
                 for agent_id, at in _POLLS.decode(polls).items():
                     heard[agent_id] = max(at, heard.get(agent_id, ""))
-        return {agent_id: headers.parse_rfc3339(at) for agent_id, at in heard.items()}
+        (lost,) = cursor.execute(
+            """SELECT EXISTS (SELECT 1 FROM controllers WHERE id <> ? AND beat_at
+            BETWEEN clock_timestamp() - ? * interval '1 s' AND clock_timestamp() - ? * interval '1 s')""",
+            (self._me, RETURNED_SECONDS, LOST_SECONDS),
+        ).fetchone()
+        return {agent_id: headers.parse_rfc3339(at) for agent_id, at in heard.items()}, lost

@@ -178,7 +178,7 @@ class PostgresStore(DatabaseStore):
     def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
         return self._engine.write(partial(touch, polls=polls, dialect=self.dialect, me=self._writer.id))
 
-    def heard(self) -> Deferred[Mapping[str, datetime]]:
+    def heard(self) -> Deferred[tuple[Mapping[str, datetime], bool]]:
         return self._engine.read(self._presence.read)
 
     def load_agents(self) -> Deferred[Sequence[AgentRecord]]:

@@ -164,6 +164,15 @@ class MemoryTests(SeveralTestCase):
         here.registry.polled("a")
         await until(lambda: (found := there.registry.find("a")) is not None and found.last_poll == NOON)
 
+    async def test_death_of_a_controller_makes_silence_doubtful(self) -> None:
+        killed, stopped, left = (started(self, self.url) for _ in range(3))
+        await ended(stopped)
+        await maybeDeferred(killed._beats.stopService)
+        row = f"WHERE id = '{killed._writer.id}'"
+        for age, lost in (("5 s", True), ("1 h", False)):
+            self.execute(f"UPDATE controllers SET beat_at = clock_timestamp() - interval '{age}' {row}")
+            self.assertEqual((await left.heard())[1], lost)
+
     async def test_rows_of_a_controller_that_was_forgotten_come_back(self) -> None:
         store = started(self, self.url)
         self.execute("DELETE FROM controllers")
