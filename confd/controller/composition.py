@@ -46,6 +46,7 @@ from confd.controller.api.rollouts import RolloutsApi
 from confd.controller.api.sessions import SessionsApi
 from confd.controller.api.stream import StreamApi
 from confd.controller.api.tokens import TokensApi
+from confd.controller.api.webhooks import WebhooksApi
 from confd.controller.audit_export.composition import make_audit_exports
 from confd.controller.audit_log import AuditLog
 from confd.controller.configs.herd import HerdBudget
@@ -266,6 +267,7 @@ def compose(
         PoliciesApi(policies, snapshot, rollouts, feed),
         ChangesApi(changes, policies, freezes, configs, snapshot, publishing, offload),
         backup,
+        WebhooksApi(webhooks.senders, webhooks.events, store),
         StreamApi(config_stream, registry, rollouts, reactor, now),
         Health(snapshot),
         readiness,
@@ -275,7 +277,7 @@ def compose(
         *pages(reactor),
     ]
     for part in (
-        webhooks.deliveries,
+        webhooks.senders,
         exports,
         rollout_metrics,
         pending,

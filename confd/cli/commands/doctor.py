@@ -12,11 +12,14 @@ import click
 from attrs import asdict, frozen
 
 import confd
+from confd.cli.api_client import value_of
 from confd.cli.command import Command
 from confd.cli.commands.convergence import in_words
 from confd.cli.commands.rollout_progress import is_open
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
+from confd.cli.text import plural
+from confd.codec.text import printable
 
 #: Largest accepted difference between the two clocks.
 _MAX_SKEW_SECONDS = 5.0
@@ -49,16 +52,18 @@ class Finding:
     examples=[
         ("confdctl doctor", "check the default controller"),
         ("confdctl --profile prod doctor", "check the controller of a profile"),
+        ("confdctl doctor --webhooks", "also send a test event to each webhook"),
     ],
 )
+@click.option("--webhooks", is_flag=True, help="Send an event to each URL in WEBHOOK_URLS, too.")
 @common()
 @pass_session
-def doctor(session: Session) -> None:
+def doctor(session: Session, webhooks: bool) -> None:
     """
     Check settings, connection, certificate, credentials, clocks and releases, the store and brokers of the controller,
     the agents, and their poll interval.
     """
-    findings = list(_examine(session))
+    findings = list(_examine(session, webhooks))
 
     def draw() -> None:
         session.screen.table(["CHECK", "STATE", "RESULT"], [[each.check, each.state, each.found] for each in findings])
@@ -72,7 +77,7 @@ def doctor(session: Session) -> None:
         raise CommandError(Exit.UNSOUND, f"Failed checks: {', '.join(failed)}.")
 
 
-def _examine(session: Session) -> Iterator[Finding]:
+def _examine(session: Session, webhooks: bool) -> Iterator[Finding]:
     for check, look, remedy in (
         ("settings", _settings, "Correct it; confdctl --help explains the settings."),
         ("controller", _reachable, "Start it, or name another controller with --url, CONFD_URL or a profile."),
@@ -86,6 +91,7 @@ def _examine(session: Session) -> Iterator[Finding]:
         ("rollout", _rollout, "Try again."),
         ("agents", _agents, "Try again."),
         ("herd", _herd, "Try again."),
+        *([("webhooks", _webhooks, "Try again.")] if webhooks else []),
     ):
         try:
             yield from look(session)
@@ -246,3 +252,17 @@ def _herd(session: Session) -> Iterator[Finding]:
         yield Finding("herd", "ok", found)
     else:
         yield Finding("herd", "warn", found, f"Publish with --poll-interval {least}, or raise HERD_REQUESTS.")
+
+
+def _webhooks(session: Session) -> Iterator[Finding]:
+    results = value_of(session.controller.call("POST", "/api/v1/webhooks/ping"))["items"]
+    if not results:
+        yield Finding("webhooks", "warn", "the controller has none", "Set WEBHOOK_URLS and WEBHOOK_SECRET there.")
+    for each in results:
+        check, host = f"webhook {each['number']}", printable(each["host"])
+        waiting = f"; {plural(each['waiting'], 'event')} waiting" if each["waiting"] else ""
+        if each["error"]:
+            sentence = printable(each["error"]).rstrip(".")
+            yield Finding(check, "fail", sentence + waiting, "Correct the receiver, or the URL in WEBHOOK_URLS.")
+        else:
+            yield Finding(check, "ok", f"{host} took the test event{waiting}")

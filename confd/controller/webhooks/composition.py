@@ -39,10 +39,12 @@ class Webhooks:
     """
     The parts that send events; without C{WEBHOOK_URLS} it has no listeners.
 
+    @ivar events: describes events; C{None} without C{WEBHOOK_URLS}.
     @ivar listeners: come after the parts that count.
     """
 
-    deliveries: QueueSenders
+    senders: QueueSenders
+    events: Events | None = None
     listeners: Sequence[IChangeListener] = ()
     services: Sequence[IService] = ()
 
@@ -66,7 +68,7 @@ def make_webhooks(
         return Webhooks(QueueSenders([], now))
     secret, holder = _Secret(settings.webhook_secret), uuid.uuid4().hex
     receivers = [WebhookReceiver(reactor, number, url) for number, url in enumerate(urls, 1)]
-    deliveries = QueueSenders(
+    senders = QueueSenders(
         [QueueSender(reactor, now, store, each, holder, lambda: secret.value, random) for each in receivers], now
     )
     wanted = settings.webhook_events or EVENTS
@@ -82,7 +84,7 @@ def make_webhooks(
         convergence,
         events,
         settings.webhook_stalled_after,
-        deliveries.wake,
+        senders.wake,
     )
     convergence.changes.add(detector.convergence_changed)
     throttle.lockouts.add(detector.locked_out)
@@ -91,4 +93,4 @@ def make_webhooks(
         secret.value = now.webhook_secret
 
     reloading = reload_secrets(reactor, settings, environ, changed, "WEBHOOK_SECRET")
-    return Webhooks(deliveries, [detector, deliveries], [deliveries, detector, *reloading])
+    return Webhooks(senders, events, [detector, senders], [senders, detector, *reloading])

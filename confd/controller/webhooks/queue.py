@@ -8,7 +8,7 @@ from datetime import datetime
 from random import Random
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -87,6 +87,14 @@ class QueueSender(Service):
         # Another controller sends; it may end without a word.
         return HOLD_SECONDS if self.state.waiting else IDLE_SECONDS
 
+    async def ping(self, body: bytes) -> str:
+        """Send an event beside the queue; return why that failed, empty if it did not."""
+        try:
+            await self.receiver.send(body, self._secret())
+        except ConfdError as error:
+            return error.message
+        return ""
+
     async def _deliver(self) -> None:
         self._wait = None
         try:
@@ -135,12 +143,12 @@ class QueueSender(Service):
 
 @implementer(IChangeListener)
 class QueueSenders(MultiService):
-    """The deliveries of all receivers; none waits for another."""
+    """The senders of all queues; none waits for another."""
 
-    def __init__(self, deliveries: Sequence[QueueSender], now: Callable[[], datetime]) -> None:
+    def __init__(self, senders: Sequence[QueueSender], now: Callable[[], datetime]) -> None:
         super().__init__()
-        self._deliveries, self._now = deliveries, now
-        for each in deliveries:
+        self._senders, self._now = senders, now
+        for each in senders:
             each.setServiceParent(self)
 
     def load(self, contents: Contents) -> None:
@@ -152,21 +160,26 @@ class QueueSenders(MultiService):
 
     def wake(self) -> None:
         """Look at all queues."""
-        for each in self._deliveries:
+        for each in self._senders:
             each.wake()
+
+    async def ping(self, body: bytes) -> list[tuple[QueueSender, str]]:
+        """Send an event to all receivers beside the queues; return each with why that failed."""
+        errors = await gatherResults([Deferred.fromCoroutine(each.ping(body)) for each in self._senders])
+        return list(zip(self._senders, errors, strict=True))
 
     def expose(self, metrics: Metrics) -> None:
         """Add the metrics of webhooks."""
 
         def each(read: Callable[[QueueState], float]) -> Callable[[], dict[str, float]]:
-            return lambda: {str(one.receiver.number): read(one.state) for one in self._deliveries}
+            return lambda: {str(one.receiver.number): read(one.state) for one in self._senders}
 
         metrics.counter(
             "confd_webhook_deliveries",
             "Requests to receivers of webhooks.",
             lambda: {
                 (str(one.receiver.number), result): count
-                for one in self._deliveries
+                for one in self._senders
                 for result, count in one.results.items()
             },
             "number",

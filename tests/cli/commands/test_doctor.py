@@ -46,6 +46,24 @@ class DoctorTests(SynchronousTestCase):
         self.assertIn("REDIS connected", found["ready", "ok"])
         self.assertIn("(the default)", found["settings", "ok"])
 
+    def test_webhooks_are_tested_if_asked(self):
+        results = [
+            {"number": 1, "host": "a.test", "error": "", "waiting": 0},
+            {"number": 2, "host": "b.test", "error": "WEBHOOK_URLS: b.test (number 2) answers 500.", "waiting": 3},
+        ]
+        self.table["POST /api/v1/webhooks/ping"] = lambda _: answer({"items": results})
+        ended = self.cli.type("doctor", "--webhooks", "-o", "json")
+        self.assertEqual(ended.status, Exit.UNSOUND)
+        first, second = json.loads(ended.out)[-2:]
+        self.assertEqual(
+            (first["check"], first["state"], first["found"]), ("webhook 1", "ok", "a.test took the test event")
+        )
+        self.assertEqual((second["check"], second["state"]), ("webhook 2", "fail"))
+        self.assertIn("answers 500; 3 events waiting", second["found"])
+        results.clear()
+        ended = self.cli.type("doctor", "--webhooks", "-o", "json")
+        self.assertEqual((ended.status, json.loads(ended.out)[-1]["state"]), (0, "warn"))
+
     def test_paused_rollout_waits_for_a_person(self):
         for state, found in (("running", "ok"), ("paused", "warn"), ("aborted", "ok")):
             self.table["GET /api/v1/rollouts"] = answer({"items": [rollout(state)]})

@@ -58,6 +58,7 @@ EXPECTED = """
     POST   /api/v1/namespaces/<name>/policy                    admin                                  cluster
     GET    /api/v1/audit                                       audit.read                             any
     GET    /api/v1/backup                                      admin                                  cluster
+    POST   /api/v1/webhooks/ping                               admin                                  cluster
     GET    /api/v1/cluster                                     config.read                            cluster
     POST   /api/v1/epoch/raise                                 admin                                  cluster
     POST   /api/v1/cluster/adopt                               admin                                  cluster

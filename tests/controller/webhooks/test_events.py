@@ -294,3 +294,21 @@ class ChosenTests(EventsTestCase):
         [agent] = self.join(1)
         self.harness.report(agent, self.publish())
         self.assertEqual(self.kinds(), ["converged"])
+
+
+class PingTests(EventsTestCase):
+    def test_without_webhooks(self) -> None:
+        self.harness = ControllerHarness()
+        reply = self.harness.caller().post("/api/v1/webhooks/ping", auth=ADMIN)
+        self.assertEqual((reply.status, reply.json), (200, {"items": []}))
+
+    def test_result_names_the_host_only_and_the_attempt_is_recorded(self) -> None:
+        self.harness = ControllerHarness(**{**SETTINGS, "WEBHOOK_URLS": "http://169.254.169.254/T0KEN"})
+        reply = self.harness.caller().post("/api/v1/webhooks/ping", auth=ADMIN)
+        [item] = reply.json["items"]
+        self.assertEqual((item["number"], item["host"], item["waiting"]), (1, "169.254.169.254", 0))
+        self.assertIn("metadata service of a cloud", item["error"])
+        self.assertNotIn(b"T0KEN", reply.body)
+        [entry] = self.successResultOf(self.harness.store.audit(9, None))
+        self.assertEqual((entry.action, entry.outcome), ("POST /api/v1/webhooks/ping", "done"))
+        self.assertEqual(self.events(), [])
