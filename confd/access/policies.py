@@ -130,6 +130,6 @@ class Restrictions:
             raise Forbidden(
                 "approval_required",
                 f"A change of the namespace {self.namespace!r} needs {needed} approval{'s' * (needed > 1)}; propose it"
-                " with POST /api/v1/changes, or with propose=true.",
+                " with POST /api/v1/changes.",
                 [{"method": "POST", "path": f"/api/v1/changes?namespace={self.namespace}", "needed": needed}],
             )

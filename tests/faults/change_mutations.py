@@ -129,6 +129,11 @@ CHANGE_MUTANTS = (
         (f"{_CASES}.ApprovalTests.test_approval_of_an_expired_approver_is_void",),
     ),
     Mutant(
+        "the policy lets an author approve the review of an own break-glass call",
+        (Edit(_RULES, '(change.kind == "review" or not situation.self_approval)', "not situation.self_approval"),),
+        (f"{_CASES}.ApprovalTests.test_nobody_approves_the_review_of_an_own_call_whatever_the_policy_says",),
+    ),
+    Mutant(
         "two tokens of one subject count twice",
         (
             Edit(_APPROVALS, "own or again", "own"),

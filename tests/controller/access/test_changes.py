@@ -407,6 +407,13 @@ class ApprovalTests(ChangesCase):
         self.harness.clock.advance(3600)
         self.assertEqual(self.verb("pub", 1, "apply").status, 200)
 
+    def test_nobody_approves_the_review_of_an_own_call_whatever_the_policy_says(self) -> None:
+        self.policy(self_approval=True)
+        self.assertEqual(self.ask("POST", "/api/v1/config?break_glass=fire", json=OTHER).status, 200)
+        self.assertEqual((self.shown(1)["kind"], self.shown(1)["state"]), ("review", "open"))
+        self.assert_refused(self.approve(None, 1), 409, "own_change")
+        self.assertEqual(self.approve("ann", 1).json["state"], "reviewed")
+
     def test_agent_reaches_no_change(self) -> None:
         self.propose()
         for method, path in (("GET", CHANGES), ("POST", CHANGES), ("POST", f"{CHANGES}/1/apply")):
