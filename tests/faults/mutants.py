@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.faults.access_mutations import ACCESS_MUTANTS
 from tests.faults.change_mutations import CHANGE_MUTANTS
+from tests.faults.messaging_mutations import MESSAGING_MUTANTS
 from tests.faults.mutations import MUTANTS, Edit, Mutant
 from tests.faults.operations_mutations import OPERATIONS_MUTANTS
 from tests.faults.output_mutations import OUTPUT_MUTANTS
@@ -27,7 +28,15 @@ from tests.faults.rollout_mutations import ROLLOUT_MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ALL_MUTANTS = (*MUTANTS, *OUTPUT_MUTANTS, *ACCESS_MUTANTS, *CHANGE_MUTANTS, *ROLLOUT_MUTANTS, *OPERATIONS_MUTANTS)
+ALL_MUTANTS = (
+    *MUTANTS,
+    *OUTPUT_MUTANTS,
+    *ACCESS_MUTANTS,
+    *CHANGE_MUTANTS,
+    *ROLLOUT_MUTANTS,
+    *OPERATIONS_MUTANTS,
+    *MESSAGING_MUTANTS,
+)
 
 
 #: Seconds that the tests of one mutant get: one that hangs is caught.
