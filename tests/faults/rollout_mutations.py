@@ -289,9 +289,16 @@ ROLLOUT_MUTANTS = (
     _mutant(
         "P20: silence is believed after an outage of the store",
         _HEARING,
-        " or self._store.problem():",
-        ":",
+        "self._store.problem() or ",
+        "",
         f"{_HEARD}.test_outage_of_the_store",
+    ),
+    _mutant(
+        "P20: silence is believed after the death of another controller",
+        _HEARING,
+        " or self._lost_controller()",
+        "",
+        f"{_HEARD}.test_death_of_another_controller",
     ),
     _mutant(
         "P20: an agent whose silence is doubtful stays applied",

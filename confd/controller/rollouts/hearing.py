@@ -55,14 +55,10 @@ class Hearing:
         passed = now - self._looked_at
         step = abs((wall - self._wall).total_seconds() - passed)
         self._looked_at, self._wall = now, wall
+        deaf = self._store.problem() or self._lost_controller()
         if passed > MAX_GAP_SECONDS:
             self._since = now + RETURN_SECONDS
-        elif (
-            passed > LATE_GAP_SECONDS
-            or step > MAX_CLOCK_STEP_SECONDS
-            or self._store.problem()
-            or self._lost_controller()
-        ):
+        elif passed > LATE_GAP_SECONDS or step > MAX_CLOCK_STEP_SECONDS or deaf:
             self._since = max(self._since, now)
 
     def believes(self, seconds: float) -> bool:
