@@ -20,6 +20,7 @@ from tests.faults import (
     bad_answers,
     broker,
     clocks,
+    controllers,
     corpora,
     damage,
     edge,
@@ -52,6 +53,7 @@ MODULES = (
     outputs,
     rollouts,
     postgres,
+    controllers,
 )
 
 

@@ -100,10 +100,16 @@ class FaultHarness(RecordedFleet):
         number = next(self._numbers)
         return {"url": f"{self.where}/{number}", "pad": "x" * (number * 37 % 3000)}
 
-    def post(self, query: str = "", headers: dict[str, str] | None = None, **more: str) -> Response:
-        """Publish a document with C{more} in it; only an answer of 200 acknowledges it."""
+    def post(
+        self, query: str = "", headers: dict[str, str] | None = None, url: str | None = None, **more: str
+    ) -> Response:
+        """
+        Publish a document with C{more} in it; only an answer of 200 acknowledges it.
+
+        @param url: of the controller; by default of the first one.
+        """
         document = self.document() | more
-        answer = request("POST", f"{self.daemons.url}/api/v1/config?{query}", document, ADMIN, headers)
+        answer = request("POST", f"{url or self.daemons.url}/api/v1/config?{query}", document, ADMIN, headers)
         if answer.status == 200:
             self.history.acknowledged(answer.headers["etag"].strip('"'), strict_json.checksum(document))
         return answer
@@ -183,6 +189,7 @@ class Load:
     """
     Writers that publish without end.
 
+    @ivar url: The controller; by default the first one.
     @ivar answers: The number of answers by status; 0 counts requests without an answer.
     @ivar took: Seconds of each answer.
     """
@@ -190,6 +197,7 @@ class Load:
     fleet: FaultHarness
     writers: int = 4
     pause: float = 0.0
+    url: str | None = None
     answers: Counter[int] = field(factory=Counter)
     took: list[float] = field(factory=list)
     _threads: list[threading.Thread] = field(factory=list)
@@ -214,7 +222,7 @@ class Load:
         while not self._end.wait(self.pause):
             began = time.monotonic()
             try:
-                status = self.fleet.post().status
+                status = self.fleet.post(url=self.url).status
             except (OSError, http.client.HTTPException):
                 status = 0
                 self._end.wait(0.02)

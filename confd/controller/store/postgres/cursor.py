@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, LiteralString
 
@@ -31,6 +32,41 @@ def translate(statement: str) -> LiteralString:
     # SQLite takes CROSS JOIN for the order of its loops, and allows a condition.
     translated: LiteralString = statement.replace("CROSS JOIN", "JOIN").replace("?", "%s")  # type: ignore[assignment]
     return translated
+
+
+class _SyncedPipeline(Pipeline):
+    """
+    Sends a Sync with each statement, in the same packet.
+
+    To the server, a client is idle in its transaction only after a Sync. A client that stops elsewhere would hold its
+    locks for ever.
+    """
+
+    def _communicate_gen(self) -> Generator[Any, Any, None]:
+        if self.result_queue and self.result_queue[-1] is not None:
+            commands = tuple(self.command_queue)
+            self.command_queue.clear()
+            self.command_queue.append(lambda: _send(*commands, self.pgconn.pipeline_sync))
+            self.result_queue.append(None)
+        yield from super()._communicate_gen()
+
+    def _fetch_gen(self, *, flush: bool) -> Generator[Any, Any, None]:
+        # A Flush after the Sync would end the time limit of the idle client, and the Sync has sent all results.
+        yield from super()._fetch_gen(flush=False)
+
+
+def _send(*commands: Callable[[], None]) -> None:
+    # libpq keeps commands in its buffer until the Sync.
+    for command in commands:
+        command()
+
+
+@contextmanager
+def open_pipeline(connection: Connection[TupleRow]) -> Iterator[Pipeline]:
+    """Send statements without waiting for their results; the server may end the transaction of a client that stops."""
+    connection._pipeline = _SyncedPipeline(connection)
+    with connection.pipeline() as pipeline:
+        yield pipeline
 
 
 class PostgresCursor:
@@ -67,10 +103,6 @@ class PostgresCursor:
         # Each result stays with its own cursor.
         self._last = self._connection.cursor()
         self._last.execute(translate(statement), [_storable(each) for each in values])
-        if self._pipeline is not None:
-            # The server ends the transaction of a client that stops only where a Sync came before.
-            self._pipeline._enqueue_sync()
-            self._connection.wait(self._pipeline._communicate_gen())
         return self
 
     def fetchone(self) -> Any:

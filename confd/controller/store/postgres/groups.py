@@ -20,7 +20,7 @@ from confd.changes import KINDS, REPORTED, REVISION
 from confd.controller.store.change_log import Written
 from confd.controller.store.cursor import Work
 from confd.controller.store.postgres.continuity import DatabaseState, WentBack, check_continuation, load_state
-from confd.controller.store.postgres.cursor import PostgresCursor
+from confd.controller.store.postgres.cursor import PostgresCursor, open_pipeline
 from confd.controller.store.postgres.errors import explain
 from confd.controller.store.postgres.replication import check_replication
 
@@ -219,7 +219,7 @@ class Writer:
         self, connection: psycopg.Connection[TupleRow], works: Sequence[Work[object]], repair: bool
     ) -> tuple[CommittedGroup, DatabaseState]:
         """Run works in a transaction that stays open."""
-        with connection.pipeline() as pipeline:
+        with open_pipeline(connection) as pipeline:
             cursor = PostgresCursor(connection, pipeline)
             cursor.execute("BEGIN")
             cursor.execute("UPDATE writers SET last_group = ? WHERE id = ? RETURNING 1", (self._number, self.id))

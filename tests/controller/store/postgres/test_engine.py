@@ -144,6 +144,8 @@ class EngineTests(TestCase):
 
         def stop(cursor: PostgresCursor) -> None:
             cursor.execute(statement)
+            if statement.startswith("SELECT"):
+                cursor.fetchone()
             stopped.set()
             self.assertTrue(locked.wait(30))
 
@@ -159,6 +161,7 @@ class EngineTests(TestCase):
 
     async def test_writer_that_stops_loses_its_transaction(self) -> None:
         """Others wait 2 s; as the writer goes on, its work runs again."""
+        await self.stop_after("SELECT 1")
         await self.stop_after("INSERT INTO namespaces (name) VALUES ('x')")
         self.assertEqual(self.names(), {"x"})
 
