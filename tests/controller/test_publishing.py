@@ -160,7 +160,7 @@ class RollbackTests(ChangeTests):
     def test_dry_run(self) -> None:
         reply = self.roll_back({"version": 1}, dry_run="true")
         self.assertEqual((reply.json["version"], reply.json["rollback_of"]), (3, 1))
-        self.assertIn('+  "url": "https://ip.me"\n', reply.json["text"])
+        self.assertIn('+  "url": "https://ip.me",\n', reply.json["text"])
 
     def test_conditions(self) -> None:
         """C{If-Match} and C{Idempotency-Key} as for a publish."""
