@@ -262,6 +262,7 @@ DELIVER_NOTHING = {
     "POST /api/v1/rollouts/<int:number>/checks",
     "POST /api/v1/signing-key/rotate",
     "POST /api/v1/tokens",
+    "POST /api/v1/webhooks/ping",
     "POST /api/v1/tokens/<token_id>/rotate",
 }
 
