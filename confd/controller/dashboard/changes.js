@@ -53,19 +53,21 @@ export class Changes {
 
   /** Load the newest changes, now or when the view becomes visible. */
   refresh() {
+    this.asked = null;
     this.stale = true;
     if (this.visible) this.load();
   }
 
   /** Load a page. @param {number} [before] change before which the page ends; default: the newest */
   async load(before) {
-    const { api } = this;
+    // The answers of two requests may come in either order; the request that was sent last counts.
+    const asked = (this.asked = {});
     try {
-      const page = await api.read("/api/v1/changes", {
+      const page = await this.api.read("/api/v1/changes", {
         ...(this.all.checked ? {} : { state: "pending" }),
         ...(before ? { before } : {}),
       });
-      if (api !== this.api) return;
+      if (asked !== this.asked) return;
       this.items = before ? [...this.items, ...page.items] : page.items;
       this.next = page.next;
       this.older.hidden = !this.next;
@@ -80,6 +82,7 @@ export class Changes {
           : [h("tr", {}, h("td.quiet", { colSpan: 6 }, empty))]),
       );
     } catch (error) {
+      if (asked !== this.asked) return;
       this.failed = true;
       fill(this.says, problem(error));
     }
