@@ -213,7 +213,12 @@ CONVERSATIONS: list[tuple[Callable[[], Dialect], bytes, list[Message]]] = [
     (
         Nats,
         b"INFO {}\r\nPONG\r\nMSG config.worker.update 1 5\r\nPING\n\r\nPING\r\nMSG raw 2 _INBOX.1 4\r\n\r\n\r\n\r\n",
-        [Message(Kind.READY), Message(Kind.PUSHED, b"PING\n"), Message(Kind.PING), Message(Kind.RAW, b"\r\n\r\n")],
+        [
+            Message(Kind.READY),
+            Message(Kind.PUSHED, b"PING\n"),
+            Message(Kind.PING, reply=b"PONG\r\n"),
+            Message(Kind.RAW, b"\r\n\r\n"),
+        ],
     ),
     (
         Stream,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 import shutil
+import signal
 import subprocess
 import threading
 import urllib.error
@@ -93,9 +95,13 @@ class BalancerTests(SynchronousTestCase):
         file = folder / "balancer.conf"
         file.write_text(text.replace("FOLDER", str(folder)))
         words = [word.replace("FILE", str(file)) for word in command]
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+        nowhere = subprocess.DEVNULL
+        process = subprocess.Popen(
+            words, stdin=nowhere, stdout=nowhere, stderr=nowhere, cwd=folder, start_new_session=True
+        )
         self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
+        # The workers of nginx outlive a master that is killed alone.
+        self.addCleanup(os.killpg, process.pid, signal.SIGKILL)
 
     def get(self, port: int, path: str = "/api/v1/config") -> str:
         """Return the answer's body, or its status if it is no success; an empty text without an answer."""

@@ -40,7 +40,7 @@ class FileWatchTests(InstalledExample):
         """
         fleet = Fleet(self.folder)
         self.addCleanup(fleet.close)
-        for strategy, said in (("PIGEON", "use one of FILEWATCH, NATS,"), ("FILEWATCH", "FILEWATCH_FILE: is unset")):
+        for strategy, said in (("PIGEON", "use one of FILEWATCH, "), ("FILEWATCH", "FILEWATCH_FILE: is unset")):
             agent = fleet.agent("http://127.0.0.1:1", strategy.lower(), "--distribution-strategy", strategy)
             agent.environ = {"PYTHONPATH": self.path}
             agent.start(wait=False)
