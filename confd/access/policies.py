@@ -37,7 +37,7 @@ class Policy:
     rollback_free: bool = True
     freeze_exempt: bool = False
 
-    def changed(self, changes: dict[str, Any]) -> Policy:
+    def changed(self, changes: Mapping[str, Any]) -> Policy:
         """
         Return the policy with other values in some fields.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
@@ -259,7 +258,7 @@ class IPolicyStore(Interface):
         """Fire with the policies that were saved, by namespace."""
 
     def save_policy(
-        namespace: str, changes: Mapping[str, Any], attempt: Attempt | None = None
+        namespace: str, changes: Mapping[str, object], attempt: Attempt | None = None
     ) -> Deferred[Committed[Policy]]:
         """Set some fields of the policy of a namespace; fires with the whole policy."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from attrs import evolve
 
@@ -103,5 +103,5 @@ def a_received_report(
     return ReceivedReport(agent_id, namespace, report, 1000.0, moment)
 
 
-def _with(value: T, changes: Mapping[str, Any]) -> T:
+def _with(value: T, changes: Mapping[str, object]) -> T:
     return evolve(value, **changes)  # type: ignore[misc]

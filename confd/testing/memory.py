@@ -185,7 +185,7 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, C
     ) -> Deferred[Committed[T]]:
         def both() -> Written[T]:
             result = work(*arguments)
-            self._queue_changes(result, attempt)
+            self._queue_changes(result.changes, attempt)
             if attempt is not None:
                 self._record([AuditOutcome(attempt, detail=joined(detail(result.value), result.note))])
             return result

@@ -40,7 +40,7 @@ class PolicyRows:
         return execute(dict, sorted(self._policies.items()))
 
     def save_policy(
-        self, namespace: str, changes: Mapping[str, Any], attempt: Attempt | None = None
+        self, namespace: str, changes: Mapping[str, object], attempt: Attempt | None = None
     ) -> Deferred[Committed[Policy]]:
         return self._audited(attempt, lambda policy: policy.text, self._save_policy, namespace, changes)
 
@@ -79,7 +79,7 @@ class PolicyRows:
         self._requests.append(evolve(review, id=len(self._requests) + 1))
         return [(BREAK_GLASS, namespace, made), request_change(self._requests[-1])]
 
-    def _save_policy(self, namespace: str, changes: Mapping[str, Any]) -> Written[Policy]:
+    def _save_policy(self, namespace: str, changes: Mapping[str, object]) -> Written[Policy]:
         policy = self._policies[namespace] = self._policies.get(namespace, Policy()).changed({**changes})
         return Written(policy, [(POLICY, namespace, policy)])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from confd.audit import Attempt
-from confd.controller.store.change_log import Written
 from confd.interfaces.webhooks import (
     HOLD_SECONDS,
     MAX_QUEUED,
@@ -54,8 +53,8 @@ class WebhookRows:
     def advance(self, receiver: int, done: int | None, holder: str, at: datetime) -> Deferred[QueueState]:
         return self._write(self._advance, receiver, done, holder, at)
 
-    def _queue_changes(self, written: Written[Any], attempt: Attempt | None) -> None:
-        for change in written.changes:
+    def _queue_changes(self, changes: Iterable[tuple[str, str, object]], attempt: Attempt | None) -> None:
+        for change in changes:
             for body in [] if self._describe is None else self._describe(change, attempt):
                 self._append_event(body, self._now())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from itertools import cycle, pairwise
-from typing import Any
 
 from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import TestCase
@@ -131,7 +130,7 @@ def make_shared_store_tests(fixture: SharedStoreFixture) -> type[TestCase]:
             stepped = await self.start("a", "b", "c", "d")
             seen = stepped.rollout.step
 
-            def judge(rollout: Rollout, members: Any) -> NextStep | None:
+            def judge(rollout: Rollout, members: object) -> NextStep | None:
                 if rollout.step != seen:
                     return None
                 return NextStep("paused", rollout.wave, "requested")

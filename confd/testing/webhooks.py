@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import TestCase
@@ -35,7 +34,7 @@ def make_iwebhookstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.now = datetime(2026, 11, 24, 12, tzinfo=UTC)
             self.store.queue_changes(2, self.describe, lambda: self.now)
 
-        def describe(self, change: tuple[str, str, Any], attempt: Attempt | None) -> Sequence[bytes]:
+        def describe(self, change: tuple[str, str, object], attempt: Attempt | None) -> Sequence[bytes]:
             """Return one body for each change."""
             kind, subject, _ = change
             return [f"{kind} {subject} {'' if attempt is None else attempt.who}".encode()]

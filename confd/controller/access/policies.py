@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -72,7 +71,7 @@ class Policies:
         """
         await self._store.check_draft(draft, 0 if plan is None else len(plan.waves))
 
-    def save(self, namespace: str, changes: Mapping[str, Any], attempt: Attempt) -> Deferred[Committed[Policy]]:
+    def save(self, namespace: str, changes: Mapping[str, object], attempt: Attempt) -> Deferred[Committed[Policy]]:
         """Set some fields of the policy of a namespace: see L{IPolicyStore.save_policy}."""
         saved: Deferred[Committed[Policy]] = self._store.save_policy(namespace, changes, attempt)
         return saved

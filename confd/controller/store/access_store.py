@@ -32,7 +32,7 @@ class AccessStore:
         return self._read(policies.load)
 
     def save_policy(
-        self, namespace: str, changes: Mapping[str, Any], attempt: Attempt | None = None
+        self, namespace: str, changes: Mapping[str, object], attempt: Attempt | None = None
     ) -> Deferred[Committed[Policy]]:
         work = partial(policies.save, namespace=namespace, changes=changes)
         return self._audited(work, attempt, lambda policy: policy.text)

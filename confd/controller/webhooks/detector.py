@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 
 from attrs import define
@@ -10,6 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from confd.changes import RETIRED, REVISION, ROLLOUT, Change, Contents
@@ -211,11 +212,12 @@ class Detector(Service):
         if body is not None and await self._store.queue_event(body, self._now(), once):
             self._queued()
 
-    def _start(self, work: object) -> None:
-        Deferred.fromCoroutine(work).addErrback(self._lost)  # type: ignore[arg-type]
+    def _start(self, work: Coroutine[Deferred[object], object, None]) -> None:
+        Deferred.fromCoroutine(work).addErrback(self._lost)
 
-    def _lost(self, failure: object) -> None:
-        if failure.check(ConfdError):  # type: ignore[attr-defined]
-            self.log.warn("an event for webhooks is lost: {reason}", reason=failure.value.message)  # type: ignore[attr-defined]
+    def _lost(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, ConfdError):
+            self.log.warn("an event for webhooks is lost: {reason}", reason=error.message)
         else:
-            self.log.failure("an event for webhooks is lost", failure)  # type: ignore[arg-type]
+            self.log.failure("an event for webhooks is lost", failure)

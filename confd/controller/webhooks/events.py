@@ -5,13 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Any
 
 from attrs import frozen
 from twisted.logger import Logger
 
 from confd.audit import Attempt
-from confd.changes import RETIRED, REVISION, Published
+from confd.changes import RETIRED, Published
 from confd.codec import strict_json
 from confd.codec.headers import rfc3339
 from confd.codec.text import printable
@@ -46,7 +45,7 @@ class Events:
     now: Callable[[], datetime]
     wanted: Collection[str]
 
-    def of_change(self, change: tuple[str, str, Any], attempt: Attempt | None) -> Sequence[bytes]:
+    def of_change(self, change: tuple[str, str, object], attempt: Attempt | None) -> Sequence[bytes]:
         """Return the events of a change; an error in here does not stop the change."""
         try:
             return list(filter(None, self._of_change(change, attempt)))
@@ -54,12 +53,12 @@ class Events:
             self.log.failure("a change could not be described for webhooks")
             return ()
 
-    def _of_change(self, change: tuple[str, str, Any], attempt: Attempt | None) -> Sequence[bytes | None]:
+    def _of_change(self, change: tuple[str, str, object], attempt: Attempt | None) -> Sequence[bytes | None]:
         kind, namespace, value = change
         who = "" if attempt is None else attempt.who
         if kind == RETIRED:
             return [self._namespace("retired", namespace, who)]
-        if kind != REVISION:
+        if not isinstance(value, Published):
             return []
         published = self._published(namespace, value)
         if attempt is not None and attempt.action == _CREATE:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -31,7 +30,7 @@ def find(cursor: Cursor, namespace: str) -> Policy:
     return Policy() if row is None else _BODY.decode(row[0])
 
 
-def save(cursor: Cursor, namespace: str, changes: Mapping[str, Any]) -> Written[Policy]:
+def save(cursor: Cursor, namespace: str, changes: Mapping[str, object]) -> Written[Policy]:
     """Change fields of the policy of a namespace."""
     cursor.execute("SELECT body FROM policies WHERE namespace = ?", (namespace,))
     row = cursor.fetchone()
