@@ -130,12 +130,16 @@ def _stopped(fleet: FaultHarness, which: str) -> None:
                 if pids is None:
                     pair.each(pair.primary, signal.SIGSTOP)
                 until = time.monotonic() + (5 if which == "postmaster" else 20)
+                if which == "backends":
+                    # The server starts backends for new connections.
+                    fleet.awaits(lambda: fleet.post().status == 200, 11, "a publish on a new connection")
                 while time.monotonic() < until:
-                    if which == "postmaster":
-                        # Connections that are open go on.
-                        fleet.claim(fleet.post().status == 200, "a publish beside the postmaster")
+                    if which == "all":
+                        refused(fleet, 11, lambda answer: True, "all stopped")
                     else:
-                        refused(fleet, 11, lambda answer: True, f"{which} stopped")
+                        # Open connections go on without the postmaster, new ones without the stopped backends.
+                        fleet.claim(fleet.post().status == 200, f"a publish without the {which}")
+                        time.sleep(0.05)
                 pair.each(pair.primary, signal.SIGCONT)
                 heals(fleet, 2, f"writes after {which} continued")
             quick_polls(fleet, took)
