@@ -222,6 +222,7 @@ def no_connections(fleet: FaultHarness) -> None:
         for each in taken:
             each.close()
         heals(fleet, 3, "writes with free connections")
+        fleet.converges(BOUND)
         pair.read()
 
 
