@@ -6,26 +6,20 @@ from collections.abc import Callable, Sequence
 from random import Random
 from ssl import SSLContext
 
-from attrs import evolve
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.brokers.kafka.connection import KafkaConnection
-from confd.brokers.kafka.failures import Sentences
 from confd.brokers.kafka.records import Record
 from confd.brokers.kafka.servers import LONG_POLL_SECONDS, KafkaOptions
-from confd.brokers.link import RETRY_MAX_SECONDS, CommandRefused, Link, Lost, Work
+from confd.brokers.kafka.topic import KafkaTopic
+from confd.brokers.link import CommandRefused, Lost
 from confd.brokers.listeners import Listeners
-from confd.brokers.log_bridge import StandardLogs
-from confd.brokers.tasks import event_loop
-from confd.errors import Unavailable
 from confd.interfaces import IBroker
-from confd.runtime.addresses import join
 from confd.runtime.reactor import Reactor
-from confd.runtime.timing import Backoff
 
 #: Seconds after which an agent no longer waits for the end of a topic that it reads.
 CATCH_UP_MAX_SECONDS = 30.0
@@ -35,7 +29,7 @@ _PLAIN = ("", "producer", "uncompressed")
 
 
 @implementer(IBroker)
-class KafkaBroker(Service):
+class KafkaBroker(MultiService):
     """A topic of a Kafka cluster."""
 
     name = "KAFKA"
@@ -60,44 +54,41 @@ class KafkaBroker(Service):
         @param wait: seconds that a server holds a request for records until new ones arrive.
         @raise StartError: the reactor is not that of asyncio.
         """
-        self._loop, self._clock = event_loop(reactor, "KAFKA"), reactor
-        self._options = KafkaOptions(servers, username, password, tls, wait)
-        self._topic = topic
-        self._sentences = Sentences(", ".join(join(*each) for each in servers), topic, username, tls is not None)
-        self._logs = StandardLogs(["aiokafka", "asyncio"])
+        super().__init__()
+        self._clock = reactor
         self.listeners = Listeners()
         self._returned: Callable[[], None] = lambda: None
         self._publishes = False
         self._refusal: str | None = None
         self._remark: str | None = None
         self._opened: KafkaConnection | None = None
-        #: The newest announcements while the topic is read for the first time, and while the listeners are told.
+        #: The newest announcements while the topic is read for the first time, and while the listeners connect.
         self._newest: dict[str, bytes | None] | None = None
         self._late: IDelayedCall | None = None
-        self._link = Link(
+        self._topic = KafkaTopic(
             reactor,
-            f"KAFKA_BOOTSTRAP: {self._sentences.address}",
-            self._open,
-            Backoff(random, RETRY_MAX_SECONDS),
-            self._begin,
+            KafkaOptions(servers, username, password, tls, wait),
+            topic,
+            random,
+            what="KAFKA",
+            setting="KAFKA_TOPIC",
+            policy="compact",
+            prepare=self._look,
+            reads=lambda: bool(self.listeners.topics),
+            opened=self._begin,
             returned=lambda: self._returned(),
         )
-
-    def startService(self) -> None:
-        """Connect in the background."""
-        super().startService()
-        self._logs.install()
-        self._link.startService()
+        self._topic.setServiceParent(self)
 
     def stopService(self) -> Deferred[None]:
         """Close the connections."""
-        super().stopService()
         self._forget_pass()
-        return maybeDeferred(self._link.stopService).addCallback(lambda _: self._logs.remove())
+        stopped: Deferred[None] = super().stopService()
+        return stopped
 
     def problem(self) -> str | None:
         """See L{IHealth.problem}."""
-        return self._link.problem() or self._refusal
+        return self._topic.problem() or self._refusal
 
     def remark(self) -> str | None:
         """See L{IBroker.remark}."""
@@ -109,7 +100,7 @@ class KafkaBroker(Service):
 
     def present(self, password: str | None, token: str | None) -> None:
         """See L{IBroker.present}; Kafka has no tokens."""
-        self._options = evolve(self._options, password=password)
+        self._topic.present(password)
 
     def listen(self, namespace: str, received: Callable[[bytes], object], connected: Callable[[], None]) -> None:
         """See L{IBroker.listen}."""
@@ -121,7 +112,7 @@ class KafkaBroker(Service):
 
     def ring(self, namespace: str, doorbell: bytes) -> Deferred[None]:
         """See L{IBroker.ring}."""
-        return self._command(lambda connection: connection.send(_doorbell_of(namespace).encode(), doorbell))
+        return self._topic.use(lambda connection: connection.send(_doorbell_of(namespace).encode(), doorbell))
 
     def answer(self, latest: Callable[[str], bytes | None]) -> None:
         """See L{IBroker.answer}; the topic keeps the newest announcement, and only controllers call this."""
@@ -138,11 +129,11 @@ class KafkaBroker(Service):
             try:
                 await connection.send(namespace.encode(), announcement)
             except CommandRefused as refused:
-                self._refusal = self._sentences.of(refused)
+                self._refusal = self._topic.sentence(refused)
                 raise
             self._refusal = None
 
-        return self._command(send)
+        return self._topic.use(send)
 
     def latest(self, namespace: str) -> Deferred[bytes | None]:
         """See L{IBroker.latest}; a listener that was just connected costs no request."""
@@ -153,44 +144,24 @@ class KafkaBroker(Service):
             found = await connection.find(namespace.encode())
             return None if found is None else self.listeners.bounded(found)
 
-        return self._command(find)
-
-    def _command(self, ask: Callable[[KafkaConnection], Work]) -> Deferred:
-        async def described(connection: KafkaConnection) -> object:
-            try:
-                return await ask(connection)
-            except CommandRefused as refused:
-                raise self._unavailable(refused) from None
-
-        return Deferred.fromCoroutine(self._link.use(described))
-
-    async def _open(self) -> KafkaConnection:
-        connection = KafkaConnection(self._loop, self._options, self._topic)
-        try:
-            await connection.open(bool(self.listeners.topics))
-            await self._look(connection)
-        except Exception as error:
-            connection.cut()
-            raise self._unavailable(error) from None
-        except BaseException:
-            connection.cut()
-            raise
-        self._opened = connection
-        return connection
+        return self._topic.use(find)
 
     async def _look(self, connection: KafkaConnection) -> None:
+        if self._publishes:
+            await self._look_at_settings(connection)
+        self._opened = connection
+
+    async def _look_at_settings(self, connection: KafkaConnection) -> None:
         """Find out whether the topic keeps announcements; only controllers do, and may not be allowed to."""
-        if not self._publishes:
-            return
         found = await connection.settings(("cleanup.policy", "compression.type"))
         before, self._remark = self._remark, None
         if "compact" not in found.get("cleanup.policy", "compact"):
             self._remark = (
-                f"KAFKA_TOPIC: {self._topic} removes announcements after retention.ms; set cleanup.policy=compact."
+                f"KAFKA_TOPIC: {connection.topic} removes announcements after retention.ms; set cleanup.policy=compact."
             )
         if found.get("compression.type", "") not in _PLAIN:
             self._remark = (
-                f"KAFKA_TOPIC: {self._topic} compresses announcements, so agents do not read them; set"
+                f"KAFKA_TOPIC: {connection.topic} compresses announcements, so agents do not read them; set"
                 " compression.type=producer."
             )
         if self._remark not in (None, before):
@@ -211,12 +182,12 @@ class KafkaBroker(Service):
         try:
             await connection.follow(lambda record: self._received(newest, record), lambda: self._caught_up(newest))
         except CommandRefused as refused:
-            self.log.warn("{reason}", reason=self._sentences.of(refused))
+            self.log.warn("{reason}", reason=self._topic.sentence(refused))
         except Lost:
             # The link says so.
             pass
         except Exception:
-            self.log.failure("reading {topic} failed", topic=self._topic)
+            self.log.failure("reading {topic} failed", topic=connection.topic)
         if self._newest is newest:
             self._forget_pass()
         connection.cut()
@@ -240,9 +211,6 @@ class KafkaBroker(Service):
         self._newest = None
         if self._late is not None and self._late.active():
             self._late.cancel()
-
-    def _unavailable(self, error: Exception) -> Unavailable:
-        return Unavailable("broker_unavailable", self._sentences.of(error))
 
 
 def _doorbell_of(namespace: str) -> str:

@@ -291,7 +291,7 @@ class KafkaConnection:
             each.close()
         self._tasks.cancel()
         await self._tasks.ended(OPEN_SECONDS)
-        # Those that the coroutines opened while they ended.
+        # The coroutines may have opened connections while they ended.
         for each in self._connections.values():
             each.close()
         self._lost.set()

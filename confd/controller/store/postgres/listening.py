@@ -18,7 +18,7 @@ from confd.controller.store.postgres.groups import CHANNEL
 from confd.controller.store.postgres.url import DatabaseUrl
 from confd.runtime.reactor import Reactor
 
-#: Seconds until a new connection, after one that was lost or could not be opened.
+#: Seconds between the loss of a connection, or a failed attempt, and the next attempt.
 RETRY_SECONDS = 2.0
 
 #: Seconds until an attempt to listen is given up.
