@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from attrs import evolve, field, frozen
 
@@ -31,18 +31,7 @@ State = Literal[
     "reviewed",
 ]
 
-STATES: tuple[State, ...] = (
-    "open",
-    "approved",
-    "scheduled",
-    "stale",
-    "suspended",
-    "missed",
-    "applied",
-    "rejected",
-    "withdrawn",
-    "reviewed",
-)
+STATES: tuple[State, ...] = get_args(State)
 
 #: The states in which a change can be applied, as far as its approvals suffice.
 READY: tuple[State, ...] = ("open", "approved", "scheduled")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
 from confd.codec import strict_json
 from confd.controller.api.change_options import Comment, PollInterval, VersionNumber
 from confd.controller.rollouts.plans import CheckName
+from confd.rollouts import State
 from confd.web.api.endpoint import BreakGlassReason, NamespaceQuery
 
-StateName = Literal["running", "paused", "finishing", "completed", "aborted", "superseded"]
-
-STATES: tuple[StateName, ...] = ("running", "paused", "finishing", "completed", "aborted", "superseded")
+STATES: tuple[State, ...] = get_args(State)
 
 
 class StartQuery(NamespaceQuery, forbid_unknown_fields=True):
@@ -35,7 +34,7 @@ class RolloutsQuery(NamespaceQuery, forbid_unknown_fields=True):
     @ivar before: the C{next} of the page before.
     """
 
-    state: StateName | None = None
+    state: State | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
     before: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
