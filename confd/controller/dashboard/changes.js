@@ -3,6 +3,7 @@
 import { closer, dialog, fill, h, problem } from "./dom.js";
 import { diff } from "./diff.js";
 import { ago, moment, plural } from "./format.js";
+import { PagedList } from "./paged_list.js";
 
 /** The states as the colours of the fleet show them. */
 const KINDS = { approved: "applied", scheduled: "applied", applied: "applied", reviewed: "applied", open: "applying" };
@@ -10,9 +11,10 @@ const READY = ["open", "approved", "scheduled"];
 const OVER = ["applied", "rejected", "withdrawn", "reviewed"];
 
 /** The changes of a namespace, newest first: all, or the changes that wait. */
-export class Changes {
+export class Changes extends PagedList {
   constructor(root) {
-    Object.assign(this, { api: null, visible: false, stale: true, caller: {}, items: [] });
+    super(null);
+    this.caller = {};
     this.body = h("tbody", {});
     this.says = h("div", {});
     this.all = h("input", { type: "checkbox", name: "all", onchange: () => this.load() });
@@ -37,55 +39,20 @@ export class Changes {
     );
   }
 
-  /** Load the changes when the view becomes visible. */
-  show(visible) {
-    this.visible = visible;
-    if (visible && this.stale) this.load();
+  /** Return a promise of a page. */
+  page(query) {
+    return this.api.read("/api/v1/changes", { ...(this.all.checked ? {} : { state: "pending" }), ...query });
   }
 
-  /** Show another namespace. */
-  move(api) {
-    this.api = api;
-    fill(this.says);
-    fill(this.body);
-    this.refresh();
-  }
-
-  /** Load the newest changes, now or when the view becomes visible. */
-  refresh() {
-    this.asked = null;
-    this.stale = true;
-    if (this.visible) this.load();
-  }
-
-  /** Load a page. @param {number} [before] change before which the page ends; default: the newest */
-  async load(before) {
-    // The answers of two requests may come in either order; the request that was sent last counts.
-    const asked = (this.asked = {});
-    try {
-      const page = await this.api.read("/api/v1/changes", {
-        ...(this.all.checked ? {} : { state: "pending" }),
-        ...(before ? { before } : {}),
-      });
-      if (asked !== this.asked) return;
-      this.items = before ? [...this.items, ...page.items] : page.items;
-      this.next = page.next;
-      this.older.hidden = !this.next;
-      this.stale = false;
-      if (this.failed) fill(this.says);
-      this.failed = false;
-      const empty = this.all.checked ? "No change was proposed yet." : "No change waits.";
-      fill(
-        this.body,
-        ...(this.items.length
-          ? this.items.map((item) => this.row(item))
-          : [h("tr", {}, h("td.quiet", { colSpan: 6 }, empty))]),
-      );
-    } catch (error) {
-      if (asked !== this.asked) return;
-      this.failed = true;
-      fill(this.says, problem(error));
-    }
+  draw() {
+    this.older.hidden = !this.next;
+    const empty = this.all.checked ? "No change was proposed yet." : "No change waits.";
+    fill(
+      this.body,
+      ...(this.items.length
+        ? this.items.map((item) => this.row(item))
+        : [h("tr", {}, h("td.quiet", { colSpan: 6 }, empty))]),
+    );
   }
 
   row(item) {

@@ -4,11 +4,13 @@ import { confirmAndPublish } from "./publish_dialog.js";
 import { compare } from "./diff.js";
 import { fill, h, problem } from "./dom.js";
 import { ago, moment } from "./format.js";
+import { PagedList } from "./paged_list.js";
 
 /** The versions of a namespace, newest first. */
-export class History {
+export class History extends PagedList {
   constructor(root, api) {
-    Object.assign(this, { api, items: [], newest: 0, visible: false, stale: true });
+    super(api);
+    this.newest = 0;
     this.from = number("from", "From version");
     this.to = number("to", "to version");
     this.body = h("tbody", {});
@@ -43,42 +45,14 @@ export class History {
     );
   }
 
-  /** Load the versions when the view becomes visible. */
-  show(visible) {
-    this.visible = visible;
-    if (visible && this.stale) this.load();
-  }
-
-  /** Show another namespace. */
   move(api) {
-    this.api = api;
     this.newest = 0;
-    fill(this.says);
-    fill(this.body);
-    this.refresh();
+    super.move(api);
   }
 
-  /** Load the newest versions, now or when the view becomes visible. */
-  refresh() {
-    this.stale = true;
-    if (this.visible) this.load();
-  }
-
-  /** Load a page. @param {number} [before] version before which the page ends; default: the newest */
-  async load(before) {
-    const { api } = this;
-    try {
-      const page = await api.read("/api/v1/config/history", before ? { before } : {});
-      if (api !== this.api) return;
-      this.items = before ? [...this.items, ...page.items] : page.items;
-      this.next = page.next;
-      if (this.failed) fill(this.says);
-      Object.assign(this, { stale: false, failed: false });
-      this.draw();
-    } catch (error) {
-      this.failed = true;
-      fill(this.says, problem(error));
-    }
+  /** Return a promise of a page. */
+  page(query) {
+    return this.api.read("/api/v1/config/history", query);
   }
 
   draw() {
