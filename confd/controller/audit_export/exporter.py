@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.audit import BEGINNING, AuditEntry
-from confd.changes import Change, Contents
+from confd.changes import REGISTERED, REPORTED, Change, Contents
 from confd.codec.headers import parse_rfc3339
 from confd.errors import ConfdError, Unavailable
 from confd.interfaces import IAuditStore, IChangeListener
@@ -33,6 +33,9 @@ RETRY_MAX_SECONDS = 30.0
 
 #: Seconds between two looks without a hint: another controller may have added entries.
 IDLE_SECONDS = 60.0
+
+#: What agents do many times a second. No operator's attempt stands behind it, so it adds no entry.
+_UNAUDITED = (REGISTERED, REPORTED)
 
 
 @implementer(IChangeListener)
@@ -72,7 +75,8 @@ class AuditExporter(Service):
         self.wake()
 
     def apply(self, change: Change) -> None:
-        self.wake()
+        if change.kind not in _UNAUDITED:
+            self.wake()
 
     def wake(self) -> None:
         """Look for new entries now, unless the sink failed just before."""

@@ -18,6 +18,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from confd.audit import AuditEntry, AuditOutcome, verify
+from confd.changes import REGISTERED, REPORTED, REVISION, Change
 from confd.controller.audit_export.exporter import BATCH, IDLE_SECONDS, RETRY_MAX_SECONDS, AuditExporter, expose
 from confd.errors import Unavailable
 from confd.interfaces.audit_sinks import IAuditSink
@@ -100,6 +101,14 @@ class ExportTests(SynchronousTestCase):
         self.assertEqual(self.sink.entries, self.kept())
         self.assertEqual(self.sink.reads, 1)
         self.assertIsNone(verify(self.sink.entries).wrong)
+
+    def test_what_agents_do_reads_no_entries(self) -> None:
+        self.record(1)
+        for kind in (REGISTERED, REPORTED):
+            self.export.apply(Change(1, kind, "", ()))
+        self.assertEqual(self.sink.entries, [])
+        self.export.apply(Change(2, REVISION, "default", None))
+        self.assertEqual(self.sink.entries, self.kept())
 
     def test_restart_goes_on_where_the_sink_ends(self) -> None:
         self.record(30)
