@@ -33,7 +33,7 @@ MAX_MESSAGE_BYTES, MAX_PIECES = 1024, 8
 #: Bytes of the headers of a handshake, and the seconds that it may take.
 MAX_HANDSHAKE_BYTES, HANDSHAKE_SECONDS = 8192, 10.0
 
-#: Seconds between two pings, each of which must be answered before the next, and until a closed connection is cut.
+#: Seconds between two pings, and until a closed connection is cut. The answer to a ping comes before the next ping.
 PING_SECONDS, CLOSE_SECONDS = 10.0, 2.0
 
 
