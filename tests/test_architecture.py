@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The rooms of each floor; a module may import what is in its own room, and whatever is on a floor below.
 FLOORS: tuple[dict[str, str], ...] = (
     {
-        "vocabulary": "local model errors reports audit history rollouts changes interfaces"
+        "vocabulary": "local model errors reports audit history rollouts.* changes interfaces"
         " access.* codec.* interfaces.* runtime.timing runtime.lru"
         " runtime.limiter runtime.histogram runtime.metrics runtime.reactor_lag runtime.reload runtime.problem"
         " runtime.signal"
@@ -93,7 +93,7 @@ VERBS = """
 NOUNS_YET = ""
 
 #: Modules beside the folders, by the beginning of their names.
-MAX_MODULES = {"": 9, "controller.": 6}
+MAX_MODULES = {"": 8, "controller.": 6}
 
 LONGEST_MODULE, LONGEST_FUNCTION, MEDIAN_MODULE = 350, 50, 200
 
@@ -454,7 +454,7 @@ class RuleTests(SynchronousTestCase):
             (imports_go_down, "worker.api", "from confd.worker.tap import Options", "from confd.worker import current"),
             (domain_is_below_the_api, "controller.metrics", "from confd.controller.api import agents", "import attrs"),
             (domain_is_below_the_api, "controller.streams.x", "import confd.controller.api.x", "import confd.web"),
-            (store_knows_contracts_only, "controller.store.x", "import confd.controller.feed", "import confd.rollouts"),
+            (store_knows_contracts_only, "controller.store.x", "import confd.controller.feed", "import confd.model"),
             (libraries_have_owners, "agent.version_guard", "import klein", "import json"),
             (libraries_have_owners, "client.worker", "from klein.resource import KleinResource", "import kleins"),
             (libraries_have_owners, "controller.metrics", "from klein import Klein", "from confd.web import endpoint"),
@@ -499,10 +499,10 @@ class RuleTests(SynchronousTestCase):
         )
 
     def test_folders(self):
-        """A tenth module beside the folders is found."""
-        names = ["__init__", "codec.sse", *(f"m{number}" for number in range(9))]
+        """A ninth module beside the folders is found."""
+        names = ["__init__", "codec.sse", *(f"m{number}" for number in range(8))]
         self.assertEqual(folders_are_small([Module(name, "") for name in names]), [])
-        self.assertEqual(folders_are_small([Module(name, "") for name in [*names, "m9"]]), ["* has 10 modules"])
+        self.assertEqual(folders_are_small([Module(name, "") for name in [*names, "m8"]]), ["* has 9 modules"])
 
     def test_places(self):
         """A module that belongs nowhere is an error, not an exception to the rule."""

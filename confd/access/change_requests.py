@@ -14,7 +14,8 @@ from confd.audit import Attempt
 from confd.codec import strict_json
 from confd.errors import Conflict, NotFound
 from confd.model import Document, Revision, Tag
-from confd.rollouts import AuditedWrite, Rollout
+from confd.rollouts.rollout import Rollout
+from confd.rollouts.steps import AuditedWrite
 
 Kind = Literal["publish", "rollback", "replace", "review"]
 

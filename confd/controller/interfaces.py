@@ -23,7 +23,8 @@ from confd.interfaces import IAuditStore, IChangeRequestStore, IChangeStore, ICo
 from confd.interfaces.webhooks import IWebhookStore
 from confd.model import Draft, Registration, Tag
 from confd.reports import AgentRecord, VersionOutcome
-from confd.rollouts import Member, Rollout, RolloutStep, Start, Stepped
+from confd.rollouts.rollout import Member, Rollout
+from confd.rollouts.steps import RolloutStep, Start, Stepped
 
 
 class IAgentStore(Interface):

@@ -29,7 +29,8 @@ from confd.codec import strict_json
 from confd.errors import Conflict, Forbidden, NotFound
 from confd.interfaces import IChangeRequestStore
 from confd.model import Document, Draft
-from confd.rollouts import SUPERSEDE, Exposure, NextStep
+from confd.rollouts.plan import SUPERSEDE
+from confd.rollouts.steps import Exposure, NextStep
 from confd.testing.examples import a_draft, a_token, an_attempt
 from confd.testing.rollout_case import NOON, RolloutStoreCase
 from confd.testing.stores import StoreFixture

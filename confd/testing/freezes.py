@@ -15,7 +15,8 @@ from confd.changes import FREEZE
 from confd.controller.interfaces import IFreezeStore
 from confd.errors import Conflict, NotFound
 from confd.model import Draft
-from confd.rollouts import SUPERSEDE, Exposure, Judge, NextStep
+from confd.rollouts.plan import SUPERSEDE
+from confd.rollouts.steps import Exposure, Judge, NextStep
 from confd.testing.examples import a_draft, an_attempt
 from confd.testing.rollout_case import NOON, RolloutStoreCase
 from confd.testing.stores import StoreFixture

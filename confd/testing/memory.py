@@ -35,7 +35,7 @@ from confd.errors import Conflict, Gone, NotFound, Unavailable, Unprocessable
 from confd.history import EpochChange, VersionSummary, check_epoch, check_expected, check_import
 from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Registration, Revision
 from confd.reports import AgentRecord, VersionOutcome
-from confd.rollouts import SUPERSEDE
+from confd.rollouts.plan import SUPERSEDE
 from confd.testing.memory_agents import MemoryAgents
 from confd.testing.memory_audit import AuditRows
 from confd.testing.memory_change_requests import ChangeRequestRows

@@ -30,7 +30,8 @@ from confd.changes import Committed
 from confd.controller.store.change_log import Written, request_change
 from confd.interfaces import IChangeRequestStore
 from confd.model import Draft, Revision
-from confd.rollouts import Rollout, RolloutStep
+from confd.rollouts.rollout import Rollout
+from confd.rollouts.steps import RolloutStep
 
 
 @implementer(IChangeRequestStore)

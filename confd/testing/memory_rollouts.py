@@ -41,19 +41,9 @@ from confd.controller.store.rollout_rules import (
 from confd.history import VersionSummary, check_changed, check_expected
 from confd.model import Draft, Registration, Revision
 from confd.reports import AgentRecord
-from confd.rollouts import (
-    Addition,
-    Member,
-    NextStep,
-    Rollout,
-    RolloutStep,
-    Start,
-    Stepped,
-    no_eligible_agent,
-    rollout_active,
-    unknown_plan,
-    unknown_rollout,
-)
+from confd.rollouts.errors import no_eligible_agent, rollout_active, unknown_plan, unknown_rollout
+from confd.rollouts.rollout import Member, Rollout
+from confd.rollouts.steps import Addition, NextStep, RolloutStep, Start, Stepped
 from confd.testing.memory_agents import MemoryAgents
 
 

@@ -11,7 +11,8 @@ from confd.access.policies import PlanRequired, Policy
 from confd.changes import BREAK_GLASS, POLICY
 from confd.controller.interfaces import IPolicyStore
 from confd.errors import Conflict
-from confd.rollouts import SUPERSEDE, Exposure, NextStep
+from confd.rollouts.plan import SUPERSEDE
+from confd.rollouts.steps import Exposure, NextStep
 from confd.testing.examples import a_draft, an_attempt
 from confd.testing.freezes import a_freeze, at_noon
 from confd.testing.rollout_case import NOON, RolloutStoreCase

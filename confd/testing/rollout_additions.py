@@ -6,7 +6,7 @@ from attrs import evolve
 
 from confd.changes import EXPOSED, ROLLOUT
 from confd.model import DEFAULT_NAMESPACE
-from confd.rollouts import Addition, Exposure, NextStep
+from confd.rollouts.steps import Addition, Exposure, NextStep
 from confd.testing.examples import a_draft
 from confd.testing.rollout_case import RolloutStoreCase, a_verdict
 

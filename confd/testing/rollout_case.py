@@ -11,7 +11,9 @@ from confd.audit import Attempt
 from confd.changes import ReceivedReport
 from confd.model import DEFAULT_NAMESPACE, Registration, Tag
 from confd.reports import Report, ReportState
-from confd.rollouts import Addition, CheckVerdict, Exposure, Judge, RolloutPlan, RolloutStep, Start, Stepped, Wave
+from confd.rollouts.plan import RolloutPlan, Wave
+from confd.rollouts.rollout import CheckVerdict
+from confd.rollouts.steps import Addition, Exposure, Judge, RolloutStep, Start, Stepped
 from confd.testing.examples import a_draft
 from confd.testing.stores import StoreTests
 

@@ -14,14 +14,10 @@ from confd.controller.store.rollout_rules import ROLLOUTS_WITH_MEMBERS
 from confd.errors import Conflict, NotFound, PreconditionFailed
 from confd.model import DEFAULT_NAMESPACE, Registration
 from confd.reports import Report, ReportState
-from confd.rollouts import (
-    SUPERSEDE,
-    Exposure,
-    NextStep,
-    Rollout,
-    StartedWave,
-    no_eligible_agent,
-)
+from confd.rollouts.errors import no_eligible_agent
+from confd.rollouts.plan import SUPERSEDE
+from confd.rollouts.rollout import Rollout, StartedWave
+from confd.rollouts.steps import Exposure, NextStep
 from confd.testing.examples import a_draft, an_attempt, an_epoch_change
 from confd.testing.rollout_additions import RolloutAdditionCase
 from confd.testing.rollout_case import NOON

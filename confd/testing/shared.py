@@ -15,7 +15,8 @@ from confd.controller.interfaces import IControllerStore
 from confd.errors import ConfdError, NotFound
 from confd.model import Registration
 from confd.reports import ReportState
-from confd.rollouts import NextStep, Rollout
+from confd.rollouts.rollout import Rollout
+from confd.rollouts.steps import NextStep
 from confd.testing.examples import a_draft, a_received_report, an_attempt, an_epoch_change
 from confd.testing.rollout_case import NOON, RolloutStoreCase
 

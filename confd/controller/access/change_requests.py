@@ -33,7 +33,8 @@ from confd.controller.rollouts.service import Rollouts, Wish
 from confd.errors import Conflict
 from confd.interfaces import IChangeListener, IChangeRequestStore
 from confd.model import Draft, Revision
-from confd.rollouts import SUPERSEDE, unknown_plan
+from confd.rollouts.errors import unknown_plan
+from confd.rollouts.plan import SUPERSEDE
 from confd.runtime.metrics import Metrics, Values
 from confd.runtime.offload import Offload
 

@@ -13,7 +13,7 @@ from confd.controller.configs.service import Configs
 from confd.controller.rollouts.plans import DIRECT
 from confd.errors import Malformed, Unprocessable
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, Draft
-from confd.rollouts import SUPERSEDE
+from confd.rollouts.plan import SUPERSEDE
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import BreakGlassReason, Call, NamespaceQuery
 

@@ -17,7 +17,7 @@ from confd.controller.interfaces import IRolloutStore
 from confd.errors import ConfdError, NotFound
 from confd.interfaces import IChangeRequestStore
 from confd.reports import unknown_agent
-from confd.rollouts import unknown_rollout
+from confd.rollouts.errors import unknown_rollout
 from confd.runtime.lru import put
 from confd.web.api.places import IPlaces
 from confd.web.auth.principals import CLUSTER, Place

@@ -9,7 +9,7 @@ import msgspec
 from confd.codec import strict_json
 from confd.controller.api.change_options import Comment, PollInterval, VersionNumber
 from confd.controller.rollouts.plans import CheckName
-from confd.rollouts import State
+from confd.rollouts.rollout import State
 from confd.web.api.endpoint import BreakGlassReason, NamespaceQuery
 
 STATES: tuple[State, ...] = get_args(State)

@@ -16,7 +16,7 @@ from confd.controller.rollouts.decide import alive, count
 from confd.controller.rollouts.plans import BUILT_IN, PlanSpec, plan_body
 from confd.controller.rollouts.views import RolloutView
 from confd.reports import ReportState
-from confd.rollouts import Member, Rollout
+from confd.rollouts.rollout import Member, Rollout
 from confd.web.openapi.docs import Moment
 
 _VERDICTS: Mapping[bool | None, Literal["passed", "failed", "missing"]] = {

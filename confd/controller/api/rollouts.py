@@ -45,7 +45,8 @@ from confd.controller.rollouts.transitions import etag_of
 from confd.controller.rollouts.views import RolloutView
 from confd.errors import Conflict, Gone, NotFound, PreconditionFailed, Unprocessable
 from confd.model import Draft
-from confd.rollouts import SUPERSEDE, unknown_plan
+from confd.rollouts.errors import unknown_plan
+from confd.rollouts.plan import SUPERSEDE
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Answer, BreakGlassQuery, Call, Scope, endpoint
 from confd.web.auth.principals import Permission, forbidden

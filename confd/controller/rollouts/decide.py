@@ -7,7 +7,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from confd.rollouts import REPAIRS_UNTIL_FAILED, Member, Rollout
+from confd.rollouts.rollout import REPAIRS_UNTIL_FAILED, Member, Rollout
 
 OutcomeName = Literal["applied", "failed", "silent", "pending"]
 

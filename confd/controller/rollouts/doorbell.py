@@ -28,7 +28,7 @@ from confd.controller.rollouts.picking import salt_of
 from confd.errors import ConfdError, Malformed
 from confd.interfaces import IBroker, IChangeListener
 from confd.model import Registration
-from confd.rollouts import Member, Rollout
+from confd.rollouts.rollout import Member, Rollout
 from confd.runtime.offload import RunInThread
 
 #: Seconds until all controllers of a database have applied a change: the longest pause between two reads of it, and a

@@ -24,7 +24,8 @@ from confd.controller.rollouts.transitions import can_add, judge_automatically
 from confd.errors import ConfdError
 from confd.interfaces import IChangeListener
 from confd.reports import AgentRecord
-from confd.rollouts import Member, Rollout, RolloutStep
+from confd.rollouts.rollout import Member, Rollout
+from confd.rollouts.steps import RolloutStep
 from confd.runtime.signal import Signal
 from confd.runtime.timing import Periodic
 from confd.runtime.waiters import Waiters

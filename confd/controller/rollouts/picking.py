@@ -9,7 +9,8 @@ from attrs import frozen
 from confd.codec.ranks import rank
 from confd.codec.selectors import Selector, matches, parse_selector
 from confd.reports import AgentRecord, ReportState
-from confd.rollouts import Exposure, RolloutPlan, Wave
+from confd.rollouts.plan import RolloutPlan, Wave
+from confd.rollouts.steps import Exposure
 
 
 @frozen

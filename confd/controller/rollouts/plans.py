@@ -12,7 +12,7 @@ from confd.codec.selectors import parse_selector
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import fault_of
 from confd.errors import Conflict, Malformed, Unprocessable
-from confd.rollouts import RolloutPlan, Wave
+from confd.rollouts.plan import RolloutPlan, Wave
 
 T = TypeVar("T")
 

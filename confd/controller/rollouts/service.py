@@ -26,19 +26,10 @@ from confd.controller.rollouts.views import RolloutView, RolloutViews
 from confd.controller.store.rollout_rules import pick
 from confd.errors import ConfdError
 from confd.model import Draft
-from confd.rollouts import (
-    SUPERSEDE,
-    CheckVerdict,
-    Exposure,
-    Judge,
-    Rollout,
-    RolloutStep,
-    Start,
-    Stepped,
-    no_eligible_agent,
-    rollout_active,
-    unknown_plan,
-)
+from confd.rollouts.errors import no_eligible_agent, rollout_active, unknown_plan
+from confd.rollouts.plan import SUPERSEDE
+from confd.rollouts.rollout import CheckVerdict, Rollout
+from confd.rollouts.steps import Exposure, Judge, RolloutStep, Start, Stepped
 
 #: Agents of a wave that a preview names.
 SAMPLE = 5

@@ -10,7 +10,9 @@ from confd.controller.rollouts.decide import Clocks, Counts, Surroundings, Trans
 from confd.controller.rollouts.picking import PoolAgent, all_reported, choose, next_wave, pool_of, salt_of
 from confd.errors import ConfdError, Conflict, PreconditionFailed
 from confd.model import Draft
-from confd.rollouts import Addition, CheckVerdict, Judge, Member, NextStep, Rollout, State, no_eligible_agent
+from confd.rollouts.errors import no_eligible_agent
+from confd.rollouts.rollout import CheckVerdict, Member, Rollout, State
+from confd.rollouts.steps import Addition, Judge, NextStep
 
 #: Checks with a verdict in one step.
 MAX_VERDICTS = 64

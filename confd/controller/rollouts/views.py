@@ -20,7 +20,7 @@ from confd.controller.rollouts.decide import (
     settled,
 )
 from confd.controller.rollouts.driver import RolloutDriver
-from confd.rollouts import Member, Rollout
+from confd.rollouts.rollout import Member, Rollout
 
 
 @frozen

@@ -32,7 +32,7 @@ from confd.controller.store.report_verdicts import PublishTimes
 from confd.history import VersionSummary
 from confd.model import Revision
 from confd.reports import AgentRecord
-from confd.rollouts import Member, Rollout
+from confd.rollouts.rollout import Member, Rollout
 from confd.runtime.lru import put
 
 T = TypeVar("T")

@@ -45,7 +45,8 @@ from confd.interfaces import IAuditStore, IConfigStore, IHealth
 from confd.interfaces.webhooks import IWebhookStore, Occurrence, QueueState
 from confd.model import Draft, Registration, Revision
 from confd.reports import AgentRecord, VersionOutcome
-from confd.rollouts import Member, Rollout, RolloutStep, Start, Stepped
+from confd.rollouts.rollout import Member, Rollout
+from confd.rollouts.steps import RolloutStep, Start, Stepped
 from confd.runtime.metrics import Metrics
 
 T = TypeVar("T")

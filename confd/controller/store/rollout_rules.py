@@ -11,7 +11,8 @@ from attrs import evolve
 
 from confd.model import Document, Draft, Tag
 from confd.reports import Report, ReportState
-from confd.rollouts import Exposure, Member, NextStep, Rollout, RolloutStep, Start, StartedWave, State, Stepped
+from confd.rollouts.rollout import Member, Rollout, StartedWave, State
+from confd.rollouts.steps import Exposure, NextStep, RolloutStep, Start, Stepped
 
 #: Rollouts of a namespace whose members are kept.
 ROLLOUTS_WITH_MEMBERS = 16

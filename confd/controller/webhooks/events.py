@@ -15,7 +15,7 @@ from confd.codec import strict_json
 from confd.codec.headers import rfc3339
 from confd.codec.text import printable
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent
-from confd.rollouts import Rollout
+from confd.rollouts.rollout import Rollout
 
 #: Agents that an event lists.
 MAX_AGENTS = 10

@@ -29,7 +29,8 @@ from confd.controller.rollouts.views import RolloutViews
 from confd.errors import ConfdError, Unavailable
 from confd.model import DEFAULT_NAMESPACE, Draft, Tag
 from confd.reports import Report, ReportState
-from confd.rollouts import Addition, Judge, Member, NextStep, Rollout, RolloutStep, Stepped
+from confd.rollouts.rollout import Member, Rollout
+from confd.rollouts.steps import Addition, Judge, NextStep, RolloutStep, Stepped
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
 

@@ -22,7 +22,8 @@ from confd.controller.rollouts.decide import (
     required,
     settled,
 )
-from confd.rollouts import Member, Rollout, RolloutPlan, Wave
+from confd.rollouts.plan import RolloutPlan, Wave
+from confd.rollouts.rollout import Member, Rollout
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 

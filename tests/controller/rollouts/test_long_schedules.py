@@ -17,7 +17,7 @@ from confd.controller.rollouts.plans import parse_plan
 from confd.errors import ConfdError
 from confd.model import DEFAULT_NAMESPACE, Registration, Tag
 from confd.reports import ReportState
-from confd.rollouts import SUPERSEDE
+from confd.rollouts.plan import SUPERSEDE
 from confd.testing.examples import an_epoch_change
 from tests.budgets import budget
 from tests.controller.rollouts.fleet import FakeAgent, JudgedStore, SmallController, a_change, ended, wish

@@ -15,7 +15,8 @@ from confd.controller.agents.labels import LabelReader
 from confd.controller.rollouts.picking import PoolAgent, all_reported, choose, next_wave, salt_of, target
 from confd.model import Tag
 from confd.reports import AgentRecord, Report, ReportState
-from confd.rollouts import Exposure, RolloutPlan, Wave
+from confd.rollouts.plan import RolloutPlan, Wave
+from confd.rollouts.steps import Exposure
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 

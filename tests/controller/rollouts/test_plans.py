@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.rollouts.plans import BUILT_IN, check_name, parse_plan, plan_body, resolve
 from confd.errors import Conflict, Unprocessable
-from confd.rollouts import RolloutPlan
+from confd.rollouts.plan import RolloutPlan
 
 
 class ParseTests(SynchronousTestCase):

@@ -12,7 +12,7 @@ from confd.controller.rollouts.decide import Clocks, Surroundings, Transition
 from confd.controller.rollouts.transitions import abort, judge_automatically, promote
 from confd.controller.store.change_log import ChangeLog
 from confd.errors import Conflict
-from confd.rollouts import Judge, RolloutStep, Stepped
+from confd.rollouts.steps import Judge, RolloutStep, Stepped
 from confd.testing.memory import MemoryStore
 from confd.testing.memory_agents import MemoryAgents
 from tests.controller.harness import AGENT, ControllerHarness

@@ -17,7 +17,8 @@ from confd.controller.store.queries import break_glass, change_requests, policie
 from confd.errors import Conflict, Gone, NotFound, Unprocessable
 from confd.history import OtherHistory, VersionSummary, check_changed, check_expected, check_import
 from confd.model import DEFAULT_NAMESPACE, Configuration, Document, Draft, Revision, Tag
-from confd.rollouts import SUPERSEDE, rollout_active
+from confd.rollouts.errors import rollout_active
+from confd.rollouts.plan import SUPERSEDE
 
 #: Idempotency keys that are remembered, of all namespaces together.
 KEYS_KEPT = 10_000

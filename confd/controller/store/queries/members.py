@@ -16,7 +16,7 @@ from confd.controller.store.cursor import Cursor
 from confd.controller.store.queries.rollouts import MEMBER, OPEN, Found, elements, find, find_open, text
 from confd.controller.store.rollout_rules import follow_report, new_member
 from confd.reports import Report
-from confd.rollouts import Member
+from confd.rollouts.rollout import Member
 
 _REPORT = msgspec.json.Decoder(Report)
 

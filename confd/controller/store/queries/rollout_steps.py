@@ -22,16 +22,9 @@ from confd.controller.store.queries import (
 from confd.controller.store.rollout_rules import abort_draft, change_members, first_rollout, pick, take_step
 from confd.history import check_changed, check_expected
 from confd.model import Revision
-from confd.rollouts import (
-    Addition,
-    NextStep,
-    Rollout,
-    RolloutStep,
-    Start,
-    Stepped,
-    no_eligible_agent,
-    rollout_active,
-)
+from confd.rollouts.errors import no_eligible_agent, rollout_active
+from confd.rollouts.rollout import Rollout
+from confd.rollouts.steps import Addition, NextStep, RolloutStep, Start, Stepped
 
 
 def start(cursor: Cursor, start: Start, keep: int) -> Written[Stepped]:

@@ -16,16 +16,10 @@ from confd.controller.store.cursor import Cursor, Row
 from confd.controller.store.queries import policies
 from confd.controller.store.rollout_rules import ROLLOUTS_WITH_MEMBERS, fates_after, give_up_members, take_step
 from confd.model import Tag
-from confd.rollouts import (
-    CheckVerdict,
-    Member,
-    NextStep,
-    Rollout,
-    RolloutPlan,
-    StartedWave,
-    unknown_plan,
-    unknown_rollout,
-)
+from confd.rollouts.errors import unknown_plan, unknown_rollout
+from confd.rollouts.plan import RolloutPlan
+from confd.rollouts.rollout import CheckVerdict, Member, Rollout, StartedWave
+from confd.rollouts.steps import NextStep
 
 #: The condition of an open rollout, as in the index C{one_open_rollout}.
 OPEN = "state IN ('running', 'paused', 'finishing')"

@@ -29,7 +29,8 @@ from confd.controller.store.sqlite.connection import connect_arguments
 from confd.errors import ConfdError
 from confd.history import EpochChange
 from confd.model import Draft, Registration
-from confd.rollouts import SUPERSEDE, Exposure, NextStep, RolloutStep, Start
+from confd.rollouts.plan import SUPERSEDE
+from confd.rollouts.steps import Exposure, NextStep, RolloutStep, Start
 from confd.testing import MemoryStore, a_draft
 from confd.testing.freezes import a_freeze
 from confd.testing.rollout_case import CANARY, NOON

@@ -1,0 +1,1 @@
+"""Values of rollouts: a new version goes to the agents of a namespace in waves."""
