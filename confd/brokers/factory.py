@@ -86,6 +86,7 @@ def _redis(reactor: Reactor, settings: BrokerSettings) -> IBroker:
         db=settings.redis_db,
         tls=client_options(host) if settings.redis_tls_enabled else None,
         channel=settings.redis_channel,
+        shared=isinstance(settings, ControllerSettings) and settings.database_url is not None,
         random=Random(),
     )
 

@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from confd.brokers.link import RETRY_MAX_SECONDS, CommandRefused, Link, Lost, Misplaced, Work, one_line, unavailable
 from confd.brokers.listeners import Listeners
+from confd.brokers.redis.ordered import announce, announce_newer
 from confd.brokers.redis.protocol import RedisConnection
 from confd.errors import Unavailable
 from confd.interfaces import IBroker
@@ -52,6 +53,7 @@ class RedisBroker(Service):
         db: int = 0,
         tls: IOpenSSLClientConnectionCreator | None = None,
         channel: str = "config:global",
+        shared: bool = False,
         random: Random,
     ) -> None:
         """
@@ -59,12 +61,13 @@ class RedisBroker(Service):
         @param db: number of the database that holds the keys; channels belong to all databases.
         @param tls: verifies the server; C{None} connects without TLS.
         @param channel: the channel of the namespace C{default}.
+        @param shared: whether other controllers announce here, too: see L{announce_newer}.
         """
         endpoint: IStreamClientEndpoint = HostEndpoint(reactor, host, port, CONNECT_TIMEOUT_SECONDS)
         self._endpoint = endpoint if tls is None else wrapClientTLS(tls, endpoint)
         self._address, self._tls = join(host, port), tls is not None
         self._username, self._password, self._db = username, password, db
-        self._channel = channel
+        self._channel, self._shared = channel, shared
         self.listeners = Listeners()
         self._returned: Callable[[], None] = lambda: None
         where = f"REDIS_ADDRESS: {self._address}" + (" (with REDIS_TLS_ENABLED)" if self._tls else "")
@@ -145,12 +148,10 @@ class RedisBroker(Service):
     def announce(self, namespace: str, announcement: bytes) -> Deferred[None]:
         """See L{IBroker.announce}."""
 
-        async def store_and_publish(connection: RedisConnection) -> None:
-            # The value first: a subscriber may read it as soon as the message arrives.
-            await connection.ask("SET", _key_of(namespace), announcement)
-            await connection.ask("PUBLISH", self._channel_of(namespace), announcement)
-
-        return self._command(store_and_publish)
+        store = announce_newer if self._shared else announce
+        return self._command(
+            lambda connection: store(connection, _key_of(namespace), self._channel_of(namespace), announcement)
+        )
 
     def latest(self, namespace: str) -> Deferred[bytes | None]:
         """See L{IBroker.latest}."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from OpenSSL.SSL import Error as TLSError
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from txredisapi import BaseRedisProtocol, RedisError, ResponseError
@@ -46,6 +46,10 @@ class RedisConnection(BaseRedisProtocol):
         #: Whether it has subscriptions; Redis then accepts no other commands on it.
         self.subscribed = False
         self._primary = False
+        #: What the server was found to refuse to this user.
+        self.refused = set[str]()
+        #: Held during a transaction.
+        self.transaction = DeferredLock()
 
     async def ask(self, *command: object) -> RedisReply:
         """
@@ -124,7 +128,7 @@ class RedisConnection(BaseRedisProtocol):
 
     def lineReceived(self, line: str) -> None:
         """Read one line; no command of confd has a long or nested array as its reply."""
-        if line.startswith("*") and (len(line) > 2 or self.multi_bulk.pending):
+        if line.startswith("*") and ((len(line) > 2 and line != "*-1") or self.multi_bulk.pending):
             raise RedisError("an unexpected array")
         super().lineReceived(line)
 
