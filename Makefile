@@ -55,6 +55,7 @@ test: $(VENV)/test.stamp  ## run all tests, JOBS at a time; ARGS picks some: mak
 
 # The tests that tests/budgets.py cuts short elsewhere.
 FULL := tests.integration.test_schemathesis tests.integration.test_conformance tests.integration.test_proof tests.integration.test_scripts \
+	tests.integration.test_dashboard_rollouts \
 	tests.agent tests.brokers tests.cli tests.client tests.codec tests.controller tests.runtime tests.web tests.worker
 
 test-full: export CONFD_TEST_BUDGET = full

@@ -6,8 +6,15 @@ import json
 import re
 from typing import Any
 
+from tests.budgets import budget
+from tests.integration.accessibility import faults
 from tests.integration.fleet import AGENT, eventually
-from tests.integration.test_dashboard import DashboardTestCase, Together
+from tests.integration.test_dashboard import VIEWS, DashboardTestCase, Together
+
+#: Pairs of a theme and a width in pixels.
+LOOKS = budget(
+    [("light", 1280), ("dark", 320)], [(scheme, width) for scheme in ("light", "dark") for width in (320, 390, 1280)]
+)
 
 
 def testSuite() -> Together:
@@ -152,3 +159,35 @@ class RolloutTests(DashboardTestCase):
                     page.keyboard.press("Escape")
                     eventually(lambda: page.locator("dialog").count() == 0)
         self.verb(number, "abort")
+
+    def test_accessible(self) -> None:
+        """No view and no dialog breaks a rule of WCAG 2.2 A or AA, in either theme, at 320, 390 and 1280 pixels."""
+        self.report(self.ids[0], 1, "failed", "The worker answered 422: /features/preview is not known here.")
+        self.start({"waves": [{"count": 1}, {"count": 2}]})
+        change = {"config": self.document("third"), "comment": "the third"}
+        self.assertEqual(self.ask("POST", f"/api/v1/changes?namespace={self.namespace}", change).status, 201)
+        for scheme, width in LOOKS:
+            with self.visiting("overview", width=width, height=800, color_scheme=scheme) as page:
+                self.shown(page.get_by_text("Live", exact=True))
+                for view in (*VIEWS, "changes"):
+                    page.get_by_role("navigation").get_by_role("link", name=view.title()).click()
+                    self.shown(page.locator(f"#view-{view} :is(li, td, textarea, .cell .link)"))
+                    self.assertEqual(faults(page, width < 500), [], f"{view}, {scheme}, {width} px")
+                page.get_by_role("button", name="Read change").click()
+                self.shown(page.locator("dialog pre"))
+                self.assertEqual(faults(page, width < 500), [], f"dialog, {scheme}, {width} px")
+                page.keyboard.press("Escape")
+                page.goto(f"{self.fleet.url}/signin")
+                self.assertEqual(faults(page, width < 500), [], f"sign-in, {scheme}, {width} px")
+        # The measures see what they are for.
+        with self.visiting("audit", width=320) as page:
+            page.evaluate("""() => {
+                const [button, link] = ["button", "a"].map((each) => document.createElement(each));
+                button.style.borderColor = "#eee";
+                link.href = "#";
+                document.querySelector("main").append(button, link);
+                link.append("a link");
+            }""")
+            found = "\n".join(faults(page, phone=True))
+            for each in ("button-name", "px high", "a border of"):
+                self.assertIn(each, found)
