@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with suppress(AttributeError):
             # A character that the terminal cannot encode must not fail the command.
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    screen = Output(sys.stdout, sys.stderr)
     clock = Clock(partial(datetime.now, UTC), time.monotonic, time.sleep)
+    screen = Output(sys.stdout, sys.stderr, clock.now)
     interactive = sys.stdin.isatty() and sys.stderr.isatty()
     session = Session(screen, os.environ, interactive, Transport, clock, _execute)
     try:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from itertools import groupby
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from attrs import define
 
 from confd.cli.errors import CommandError
-from confd.cli.text import as_json, as_yaml
+from confd.cli.forms import TABLE, Form
+from confd.cli.listing import Column, Kind, as_csv, in_order, positional
 from confd.codec.strict_json import JsonValue
 from confd.codec.text import printable
 
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-
-FORMS = ("table", "json", "yaml")
 
 #: The colour of each state.
 _STYLES = {
@@ -47,6 +47,9 @@ _MAX_DIFF_LINES = 200
 #: Characters of each of these lines.
 _MAX_DIFF_COLUMNS = 400
 
+#: Characters that a column of words has at least; longer words take more.
+_MIN_WORDS_COLUMNS = 24
+
 #: Width of a table that is not for a terminal: scripts expect one line for each row.
 _UNBOUNDED_COLUMNS = 100_000
 
@@ -56,12 +59,17 @@ class Output:
     """
     Standard output and standard error.
 
-    @ivar form: one of L{FORMS}.
+    @ivar form: the form of the result.
+    @ivar sort_by: name of the column that a list is in the order of; C{None} for the order of the command.
+    @ivar headers: whether a list has a line with the titles of its columns.
     """
 
     _out: IO[str]
     _err: IO[str]
-    form: str = "table"
+    _now: Callable[[], datetime]
+    form: Form = TABLE
+    sort_by: str | None = None
+    headers: bool = True
 
     def show(self, value: JsonValue, draw: Callable[[], None]) -> None:
         """
@@ -70,18 +78,34 @@ class Output:
         @param value: the value for scripts.
         @param draw: prints it for people.
         """
-        if self.form == "table":
+        if self.form.for_people:
             draw()
         else:
-            self.line(as_json(value) if self.form == "json" else as_yaml(value))
+            self._write(self.form.write(value))
+
+    def listing(self, items: Sequence[Any], columns: Sequence[Column], empty: str = "None.") -> None:
+        """
+        Print a list.
+
+        @param items: the values for scripts.
+        @param empty: the sentence on standard error about a list without items.
+        @raise CommandError: the user named a column that the list does not have.
+        """
+        if self.sort_by is not None:
+            items = in_order(items, columns, self.sort_by)
+        if self.form.name == "csv":
+            self._write(as_csv(items, columns, self.headers))
+            return
+        self.show([*items], lambda: self._draw_table(items, columns, empty))
 
     def event(self, value: JsonValue, words: str) -> None:
         """Print one of many results: a line of text, a line of JSON, or a YAML document."""
-        if self.form == "table":
-            self.line(words)
-        else:
-            self.line(as_json(value, indent=None) if self.form == "json" else f"---\n{as_yaml(value)}")
+        self._write(words if self.form.for_people else self.form.write(value, one_line=True))
         self._out.flush()
+
+    def _write(self, text: str) -> None:
+        if text:
+            self.line(text)
 
     def line(self, text: str) -> None:
         """Print a line of printable text on standard output."""
@@ -102,32 +126,40 @@ class Output:
         for each in failure.details:
             self.say(f"  {printable(each)}")
 
-    def table(self, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """
-        Print rows below column titles, with a dash for C{None}.
+    def table(self, head: Sequence[str | Column], rows: Sequence[Sequence[object]]) -> None:
+        """Print rows below column titles, as a part of a result; see L{listing}."""
+        self._draw_table(rows, positional(head), "None.")
 
-        A terminal gets no column that holds only dashes, and a word in place of an empty table. Where the columns would
-        break words, each row is printed in several lines.
+    def _draw_table(self, items: Sequence[Any], columns: Sequence[Column], empty: str) -> None:
         """
-        if not rows and self._out.isatty():
-            self.say("None.")
+        Print items below column titles, with a dash for C{None}.
+
+        A terminal gets short values, no column that holds only dashes, and a sentence in place of an empty table. Where
+        the width does not suffice, spare columns are left out; where the others would break values, each item is
+        printed in several lines.
+        """
+        terminal = self._out.isatty()
+        if not items and (terminal or not self.headers):
+            self.say(empty)
             return
-        cells = _cells(rows)
-        columns = [
-            place
-            for place in range(len(head))
-            if not (cells and self._out.isatty() and all(row[place].plain == "-" for row in cells))
-        ]
-        names = [head[place] for place in columns]
-        texts = [[row[place] for place in columns] for row in cells]
-        drawn = _grid(names, texts)
-        console = self._console(self._out)
-        needed = drawn.__rich_measure__(console, console.options.update(max_width=_UNBOUNDED_COLUMNS)).minimum
+        exact = not terminal or self.form.name == "wide"
+        now = self._now()
+        cells = _cells([[each.exact(item) if exact else each.short(item, now) for each in columns] for item in items])
+        if not items:
+            self.say(empty)
+        shown = list(range(len(columns)))
+        if terminal and items:
+            shown = [place for place in shown if any(row[place].plain != "-" for row in cells)] or shown[:1]
+        console = self._console(self._out, bounded=not exact)
+        if not exact:
+            shown = _fitting(columns, cells, shown, console.width)
+        names = [columns[place] for place in shown]
+        texts = [[row[place] for place in shown] for row in cells]
         with console.capture() as captured:
-            if texts and needed > console.width:
-                _records(console, names, texts)
+            if texts and _needed(columns, cells, shown) > console.width:
+                _records(console, [each.title for each in names], texts)
             else:
-                console.print(drawn)
+                console.print(_grid(names, texts, self.headers))
         for line in captured.get().splitlines():
             self.line(line.rstrip())
 
@@ -204,13 +236,13 @@ class Output:
 
         with Live(console=self._console(self._err), auto_refresh=False, transient=True) as screen:
             yield lambda head, rows, sentence, news: screen.update(
-                Group("", _grid(head, _cells(rows)), "", Text(sentence, overflow="fold")), refresh=True
+                Group("", _grid(positional(head), _cells(rows)), "", Text(sentence, overflow="fold")), refresh=True
             )
 
-    def _console(self, file: IO[str]) -> Console:
+    def _console(self, file: IO[str], bounded: bool = True) -> Console:
         from rich.console import Console
 
-        width = shutil.get_terminal_size().columns if file.isatty() else _UNBOUNDED_COLUMNS
+        width = shutil.get_terminal_size().columns if bounded and file.isatty() else _UNBOUNDED_COLUMNS
         return Console(file=file, width=width, markup=False, highlight=False, emoji=False)
 
 
@@ -222,13 +254,44 @@ def _cells(rows: Sequence[Sequence[object]]) -> list[list[Text]]:
     return [[Text(cell, _STYLES.get(cell, ""), overflow="fold") for cell in row] for row in cells]
 
 
-def _grid(names: Sequence[str], rows: Sequence[Sequence[Text]]) -> Table:
+def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[Text]], shown: list[int], width: int) -> list[int]:
+    """Return the columns that are left when the spare ones go, until the width suffices."""
+    left = list(shown)
+    spare = sorted((place for place in shown if columns[place].spare), key=lambda place: columns[place].spare)
+    while spare and _needed(columns, cells, left) > width:
+        left.remove(spare.pop())
+    return left
+
+
+def _needed(columns: Sequence[Column], cells: Sequence[Sequence[Text]], shown: Sequence[int]) -> int:
+    """Return the characters of a line that breaks no value."""
+    widths = []
+    for place in shown:
+        texts = [row[place] for row in cells]
+        if columns[place].kind is Kind.WORDS:
+            longest = max((_words_needed(each) for each in texts), default=0)
+        else:
+            longest = max((each.cell_len for each in texts), default=0)
+        widths.append(max(longest, len(columns[place].title)))
+    return sum(widths) + _CELL_PADDING[1] * (len(widths) - 1)
+
+
+def _words_needed(text: Text) -> int:
+    """Return the characters that a column needs so that no word of a text is broken."""
+    from rich.cells import cell_len
+
+    longest = max(map(cell_len, text.plain.split()), default=0)
+    return max(longest, min(text.cell_len, _MIN_WORDS_COLUMNS))
+
+
+def _grid(columns: Sequence[Column], rows: Sequence[Sequence[Text]], headers: bool = True) -> Table:
     """Return a table without lines."""
     from rich.table import Table
 
-    drawn = Table(*names, box=None, pad_edge=False, padding=_CELL_PADDING, header_style="bold")
-    # The first column names the row; people copy it.
-    drawn.columns[0].no_wrap = True
+    titles = [each.title for each in columns]
+    drawn = Table(*titles, box=None, pad_edge=False, padding=_CELL_PADDING, header_style="bold", show_header=headers)
+    for each, place in zip(drawn.columns, columns, strict=True):
+        each.no_wrap = place.kind is not Kind.WORDS
     for row in rows:
         drawn.add_row(*row)
     return drawn

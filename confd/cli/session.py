@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import cached_property, partial
 from typing import TypeVar
@@ -14,14 +14,15 @@ from click.shell_completion import CompletionItem
 
 from confd.cli.api_client import ApiClient
 from confd.cli.errors import CommandError, Exit
-from confd.cli.output import FORMS, Output
+from confd.cli.forms import ALL_FORMS, COMMON_FORMS, LIST_FORMS, Form, FormType
+from confd.cli.output import Output
 from confd.cli.profile import Profile, resolve
 from confd.cli.transport import ITransport
 from confd.client.forward_proxy import ForwardProxy
 from confd.codec.text import printable
 
 #: Longest wait of a person who completes a word.
-_COMPLETION_SECONDS = 2.0
+_COMPLETION_SECONDS = 1.0
 
 C = TypeVar("C", bound=Callable[..., object])
 
@@ -133,10 +134,32 @@ pass_session = click.make_pass_decorator(Session)
 def _keep(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     session = context.find_object(Session)
     if session is not None and value is not None and parameter.name is not None:
-        if parameter.name == "output":
-            session.screen.form = value
-        else:
-            session.given[parameter.name] = value
+        session.given[parameter.name] = value
+
+
+def _keep_form(context: click.Context, parameter: click.Parameter, value: Form | None) -> None:
+    session = context.find_object(Session)
+    if session is None:
+        return
+    if value is not None:
+        session.screen.form = value
+    # The option may stand before the name of a command that does not take the form.
+    forms = parameter.type
+    assert isinstance(forms, FormType)
+    if not forms.takes(session.screen.form):
+        raise click.BadParameter(forms.refusal(session.screen.form.name), context, parameter)
+
+
+def _keep_sort_by(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    session = context.find_object(Session)
+    if session is not None:
+        session.screen.sort_by = value
+
+
+def _keep_headers(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    session = context.find_object(Session)
+    if session is not None:
+        session.screen.headers = not value
 
 
 def _complete_namespace(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -149,16 +172,27 @@ def _complete_namespace(context: click.Context, parameter: click.Parameter, inco
 _option = partial(click.option, callback=_keep, expose_value=False, is_eager=True)
 
 
-def common(root: bool = False, namespace: bool = True) -> Callable[[C], C]:
+_LIST_OPTIONS = (
+    click.option("--sort-by", metavar="COLUMN", callback=_keep_sort_by, expose_value=False,
+                 help="Sort by a column, such as last_poll; a dash before it reverses the order."),
+    click.option("--no-headers", is_flag=True, callback=_keep_headers, expose_value=False,
+                 help="Leave out the titles of the columns."),
+)  # fmt: skip
+
+
+def common(root: bool = False, namespace: bool = True, forms: Collection[str] = COMMON_FORMS) -> Callable[[C], C]:
     """
     Return a decorator that adds the shared options, which users may write before or after the name of the command.
 
     @param root: whether the command is C{confdctl} itself, whose help lists all of them.
     @param namespace: whether the command concerns one namespace.
+    @param forms: the values of C{-o} that the command takes; with L{LIST_FORMS} it has the options of lists, too.
     """
     hidden = not root
     options = [
-        _option("-o", "--output", type=click.Choice(FORMS), help="Output format.  [default: table]", hidden=False),
+        click.option("-o", "--output", type=FormType(ALL_FORMS if root else forms), callback=_keep_form,
+                     expose_value=False, is_eager=True, help="Output format; wide shows everything.  [default: table]"),
+        *(_LIST_OPTIONS if forms is LIST_FORMS else ()),
         _option("-n", "--namespace", metavar="NAME", help="Namespace.  [default: default]", hidden=not namespace,
                 shell_complete=_complete_namespace),
         _option("--profile", metavar="NAME", help="Profile in ~/.config/confd/config.toml.", hidden=hidden),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 
 from confd.codec.strict_json import JsonValue
 from confd.codec.text import printable
@@ -25,6 +26,40 @@ _MAX_PLAIN_KEY_CHARS = 1000
 def format_time(text: str | None) -> str:
     """Return an RFC 3339 time without its fraction; C{never} for C{None}."""
     return "never" if text is None else re.sub(r"\.\d+", "", printable(text).replace("T", " "))
+
+
+#: A UUID, of which people read the beginning.
+_UUID = re.compile(r"([0-9a-f]{8})(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
+
+def format_age(text: str | None, now: datetime) -> str:
+    """
+    Return an RFC 3339 time as seen at another time, such as C{5 min ago} or C{in 2 h}; C{never} for C{None}.
+
+    A time that is no RFC 3339, or more than a hundred days away, is returned as L{format_time} has it.
+    """
+    if text is None:
+        return "never"
+    try:
+        seconds = (now - datetime.fromisoformat(text)).total_seconds()
+    except (ValueError, TypeError):
+        return format_time(text)
+    away = abs(seconds)
+    if away >= 100 * _DAY:
+        return format_time(text)
+    if away < 1:
+        return "now"
+    units = ((_MINUTE, 1, "s"), (_HOUR, _MINUTE, "min"), (2 * _DAY, _HOUR, "h"), (100 * _DAY, _DAY, "d"))
+    number, unit = next((int(away // size), unit) for below, size, unit in units if away < below)
+    return f"{number} {unit} ago" if seconds > 0 else f"in {number} {unit}"
+
+
+def short_id(text: str) -> str:
+    """Return the beginning of a UUID, which names an agent for people; another identifier as it is."""
+    found = _UUID.fullmatch(text)
+    return text if found is None else found[1]
 
 
 def plural(number: int, thing: str) -> str:
@@ -57,13 +92,37 @@ def _yaml(value: JsonValue) -> Iterator[str]:
             if isinstance(inner, (dict, list)) and inner:
                 yield from head
                 yield from (f"  {line}" for line in _yaml(inner))
+            elif _is_block(inner):
+                yield from (*head[:-1], f"{head[-1]} {_block_head(inner)}", *_block_lines(inner, "  "))
             else:
                 yield from (*head[:-1], f"{head[-1]} {_scalar(inner)}")
     elif isinstance(value, list) and value:
         for inner in value:
+            if _is_block(inner):
+                yield from (f"- {_block_head(inner)}", *_block_lines(inner, "  "))
+                continue
             yield from (f"{'  ' if number else '- '}{line}" for number, line in enumerate(_yaml(inner)))
     else:
         yield _scalar(value)
+
+
+def _is_block(value: JsonValue) -> bool:
+    """Return whether a value is text of several lines that a block scalar shows unchanged."""
+    if not isinstance(value, str) or "\n" not in value or value[0].isspace():
+        return False
+    return value.replace("\n", "").isprintable()
+
+
+def _block_head(text: str) -> str:
+    """Return the introduction of a block scalar, which says how many line breaks are at its end."""
+    if not text.endswith("\n"):
+        return "|-"
+    return "|+" if text.endswith("\n\n") else "|"
+
+
+def _block_lines(text: str, indent: str) -> list[str]:
+    """Return the lines of a block scalar; empty lines have no indentation."""
+    return [f"{indent}{line}" if line else "" for line in text.removesuffix("\n").split("\n")]
 
 
 def _scalar(value: JsonValue) -> str:

@@ -136,7 +136,7 @@ class CliHarness:
 
     def _session(self, interactive: bool) -> Session:
         clock = Clock(lambda: NOW, lambda: sum(self.slept), self.slept.append)
-        screen = Output(sys.stdout, sys.stderr)
+        screen = Output(sys.stdout, sys.stderr, clock.now)
         return Session(screen, self.environ, interactive, self._connect, clock, self.execute)
 
     def _connect(self, url: str, ca_file: str | None, proxy: ForwardProxy | None) -> FakeController:

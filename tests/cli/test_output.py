@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.cli.output import Output
 from confd.codec.text import printable
+from tests.cli.harness import NOW
 from tests.integration.terminal_picture import screen_of
 
 HEAD, ROWS = ["NAME", "STATE", "ERROR"], [["a" * 90, "applied", None], ["b", "failed", ""]]
@@ -23,7 +24,7 @@ class OutputTests(SynchronousTestCase):
     """L{Output}, for people and for scripts."""
 
     def _drawn(self, out, draw):
-        draw(Output(out, io.StringIO()))
+        draw(Output(out, io.StringIO(), lambda: NOW))
         return out.getvalue()
 
     def test_scripts_get_every_column_and_people_no_empty_one(self):
@@ -34,9 +35,9 @@ class OutputTests(SynchronousTestCase):
         self.assertNotIn("ERROR", shown)
 
     def test_empty_table_is_a_word_for_people_and_titles_for_scripts(self):
-        for out, shown, said in ((Terminal(), "", "None.\n"), (io.StringIO(), " ".join(HEAD), "")):
+        for out, shown, said in ((Terminal(), "", "None.\n"), (io.StringIO(), " ".join(HEAD), "None.\n")):
             err = io.StringIO()
-            Output(out, err).table(HEAD, [])
+            Output(out, err, lambda: NOW).table(HEAD, [])
             self.assertEqual((" ".join(out.getvalue().split()), err.getvalue()), (shown, said))
 
     def test_narrow_terminal_gets_a_block_for_each_row(self):
@@ -52,11 +53,11 @@ class OutputTests(SynchronousTestCase):
     def test_diff_before_a_question_is_cut(self):
         text = "".join(f"+{number}\n" for number in range(5000)) + "-" + "x" * 100000 + "\n"
         out, err = io.StringIO(), io.StringIO()
-        Output(out, err).diff(text)
+        Output(out, err, lambda: NOW).diff(text)
         self.assertEqual((out.getvalue(), err.getvalue()), (text, ""))
         for each in (text, "-" + "x" * 100000):
             err.truncate(err.seek(0))
-            Output(out, err).diff(each, aside=True)
+            Output(out, err, lambda: NOW).diff(each, aside=True)
             self.assertLess(len(err.getvalue()), 2000)
             self.assertIn("--dry-run", err.getvalue())
 
@@ -66,13 +67,13 @@ class OutputTests(SynchronousTestCase):
 
     def test_bar_is_drawn_on_a_terminal_only(self):
         for err, drawn in ((io.StringIO(), False), (Terminal(), True)):
-            with Output(io.StringIO(), err).bar("Version 3") as grow:
+            with Output(io.StringIO(), err, lambda: NOW).bar("Version 3") as grow:
                 grow(1, 2, "[bold]1 failed")
             self.assertEqual("[bold]1 failed" in err.getvalue(), drawn)
 
     def test_live_table_is_replaced_in_place_on_a_terminal(self):
         err = Terminal()
-        with Output(io.StringIO(), err).live() as show:
+        with Output(io.StringIO(), err, lambda: NOW).live() as show:
             for sentence in ("first", "sec\x1bond"):
                 show(HEAD, [["a", "failed", None]], printable(sentence), "news")
                 shown = plain(screen_of(err.getvalue()))
@@ -81,7 +82,7 @@ class OutputTests(SynchronousTestCase):
 
     def test_live_table_is_a_line_for_each_news_in_a_pipe(self):
         err = io.StringIO()
-        with Output(io.StringIO(), err).live() as show:
+        with Output(io.StringIO(), err, lambda: NOW).live() as show:
             for sentence, news in (("first", "one"), ("second", "one"), ("third", "two")):
                 show(HEAD, [], sentence, news)
         self.assertEqual(err.getvalue(), "one\ntwo\n")

@@ -34,13 +34,19 @@ class FormTests(SynchronousTestCase):
             (as_json(value), json.loads),
             (as_json(value, None), json.loads),
         ):
-            self.assertEqual(read(text), value, text)
+            self.assertEqual(read(f"{text}\n"), value, text)
             self.assertTrue(all(each.isprintable() or each == "\n" for each in text))
 
     def test_yaml_is_block_style(self):
         value = {"url": "https://a.b/?c", "limits": {"rate": 10, "on": True}, "tags": ["eu", {"a": "b c"}], "none": {}}
         wanted = 'url: "https://a.b/?c"\nlimits:\n  rate: 10\n  "on": true\ntags:\n  - eu\n  - a: "b c"\nnone: {}'
         self.assertEqual(as_yaml(value), wanted)
+
+    def test_yaml_shows_texts_of_several_lines_as_they_are(self):
+        value = {"text": "--- a\n+++ b\n  \n x\n", "end": "a\nb", "more": ["a\n\n"], "odd": " a\nb", "tab": "a\n\tb"}
+        wanted = "text: |\n  --- a\n  +++ b\n    \n   x\nend: |-\n  a\n  b\nmore:\n  - |+\n    a\n    \n"
+        self.assertTrue(as_yaml(value).startswith(wanted.rstrip()), as_yaml(value))
+        self.assertEqual(yaml.safe_load(as_yaml(value)), value)
 
 
 class TimeTests(SynchronousTestCase):

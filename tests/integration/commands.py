@@ -32,7 +32,7 @@ def confdctl(*words: str, environ: Mapping[str, str], folder: Path, stdin: str =
     """
     with contextlib.chdir(folder), CliRunner().isolation(input=stdin.encode()) as (out, err, _):
         clock = Clock(partial(datetime.now, UTC), time.monotonic, time.sleep)
-        session = Session(Output(sys.stdout, sys.stderr), environ, False, Transport, clock, os.execve)
+        session = Session(Output(sys.stdout, sys.stderr, clock.now), environ, False, Transport, clock, os.execve)
         status = run(session, words)
         sys.stdout.flush()
         sys.stderr.flush()

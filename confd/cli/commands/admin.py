@@ -15,8 +15,9 @@ from confd.cli.commands.completing import complete_namespace
 from confd.cli.commands.documents import changed_by_words, read_argument, sources
 from confd.cli.commands.publish import break_glass_option, break_glass_query
 from confd.cli.errors import CommandError, Exit
+from confd.cli.forms import LIST_FORMS
+from confd.cli.listing import Kind, column
 from confd.cli.session import Session, common, pass_session
-from confd.cli.text import format_time
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
 
@@ -37,16 +38,19 @@ namespaces.default = "list"
 @namespaces.command(
     "list", short_help="List the namespaces.", examples=[("confdctl namespaces", "list them with version and agents")]
 )
-@common(namespace=False)
+@common(namespace=False, forms=LIST_FORMS)
 @pass_session
 def list_namespaces(session: Session) -> None:
     """List the namespaces with their current version and number of agents."""
     found = session.controller.get("/api/v1/namespaces")
-    rows = [
-        [each["name"], each["version"], format_time(each["updated_at"]), each["agents"], each["live_agents"]]
-        for each in found
+    columns = [
+        column("NAME", "name"),
+        column("VERSION", "version"),
+        column("PUBLISHED", "updated_at", Kind.TIME),
+        column("AGENTS", "agents"),
+        column("LIVE", "live_agents"),
     ]
-    session.screen.show(found, lambda: session.screen.table(["NAME", "VERSION", "PUBLISHED", "AGENTS", "LIVE"], rows))
+    session.screen.listing(found, columns, "No namespace may be read with these credentials.")
 
 
 @namespaces.command(
@@ -113,15 +117,22 @@ audit.default = "list"
 @click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="List at most N attempts."
 )
-@common(namespace=False)
+@common(namespace=False, forms=LIST_FORMS)
 @pass_session
 def list_audit(session: Session, limit: int) -> None:
     """List the recorded attempts, newest first."""
     items = list(session.controller.pages("/api/v1/audit", limit))
-    keys = ("number", "who", "peer", "action", "target", "outcome", "detail")
-    rows = [[each["number"], format_time(each["at"]), *(each[key] for key in keys[1:])] for each in items]
-    head = ["NUMBER", "AT", "WHO", "FROM", "ACTION", "TARGET", "RESULT", "DETAIL"]
-    session.screen.show(items, lambda: session.screen.table(head, rows))
+    columns = [
+        column("NUMBER", "number", spare=3),
+        column("AT", "at", Kind.TIME),
+        column("WHO", "who"),
+        column("FROM", "peer", spare=4),
+        column("ACTION", "action"),
+        column("TARGET", "target", spare=1),
+        column("RESULT", "outcome"),
+        column("DETAIL", "detail", Kind.WORDS, spare=2),
+    ]
+    session.screen.listing(items, columns, "The audit log is empty.")
 
 
 @audit.command(
@@ -162,7 +173,7 @@ def verify_audit(session: Session, noted: str | None, against: BinaryIO | None) 
         first, last = export.range
         result["export"] = {"first": first, "last": last}
         covered = f" The export covers {first} to {last}."
-    if reason is None or session.screen.form != "table":
+    if reason is None or not session.screen.form.for_people:
         session.screen.show(
             result,
             lambda: session.screen.line(f"Verified {found.count} entries.{covered} Checkpoint: {newest or 'none'}"),

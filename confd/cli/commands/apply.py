@@ -113,7 +113,7 @@ def _commit(session: Session, path: Path) -> str:
 
 def _show(session: Session, changes: Sequence[NamespaceChange], aside: bool) -> None:
     """Print the differences; before a question, to standard error."""
-    if session.screen.form != "table" and not aside:
+    if not session.screen.form.for_people and not aside:
         return
     for change in changes:
         if change.text:

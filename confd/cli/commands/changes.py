@@ -12,6 +12,8 @@ from confd.cli.commands import documents
 from confd.cli.commands.completing import complete_change, complete_plan
 from confd.cli.commands.publish import break_glass_option, break_glass_query
 from confd.cli.errors import CommandError, Exit
+from confd.cli.forms import LIST_FORMS
+from confd.cli.listing import Kind, column
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import format_time, plural
 from confd.codec.strict_json import JsonObject
@@ -78,6 +80,18 @@ def propose_change(
     _show_outcome(session, value_of(session.controller.call("POST", _PATH, body, {}, query)))
 
 
+_COLUMNS = [
+    column("ID", "id"),
+    column("STATE", "state"),
+    column("KIND", "kind", spare=2),
+    column("AUTHOR", "subject"),
+    column("APPROVALS", lambda each: f"{len(each['approvals'])}/{each['needed']}"),
+    column("AT", "at", Kind.OPTIONAL_TIME),
+    column("CREATED", "created_at", Kind.TIME, spare=1),
+    column("COMMENT", "comment", Kind.WORDS),
+]
+
+
 @change.command(
     "list",
     short_help="List the changes of a namespace.",
@@ -87,7 +101,7 @@ def propose_change(
     ],
 )
 @click.option("--all", "everything", is_flag=True, help="Changes that are over, too.")
-@common()
+@common(forms=LIST_FORMS)
 @pass_session
 def list_changes(session: Session, everything: bool) -> None:
     """List the changes that wait, newest first."""
@@ -95,21 +109,8 @@ def list_changes(session: Session, everything: bool) -> None:
     found: Sequence[JsonObject] = session.controller.get(_PATH, namespace=session.namespace, limit=500, **query)[
         "items"
     ]
-    rows = [
-        [
-            each["id"],
-            each["state"],
-            each["kind"],
-            printable(each["subject"]),
-            f"{len(each['approvals'])}/{each['needed']}",
-            format_time(each["at"]) if each["at"] else None,
-            format_time(each["created_at"]),
-            printable(each["comment"]),
-        ]
-        for each in found
-    ]
-    head = ["ID", "STATE", "KIND", "AUTHOR", "APPROVALS", "AT", "CREATED", "COMMENT"]
-    session.screen.show([*found], lambda: session.screen.table(head, rows))
+    which = "" if everything else " that waits"
+    session.screen.listing([*found], _COLUMNS, f"{session.namespace} has no change{which}.")
 
 
 @change.command("show", short_help="Show a change with its diff.", examples=[("confdctl change show 41", "read it")])
@@ -137,7 +138,7 @@ def approve_change(session: Session, number: int, yes: bool, comment: str) -> No
     Approve the change NUMBER as it is printed. If the change is edited in the meantime, nothing is approved.
     """
     found = _read(session, number)
-    if session.screen.form == "table":
+    if session.screen.form.for_people:
         _draw(session, found)
     session.confirm(f"Approve change {number}?", yes)
     _verb(session, number, "approve", {"checksum": found["checksum"], "comment": comment})
@@ -219,7 +220,7 @@ def rebase_change(session: Session, number: int, words: tuple[str, ...], comment
 def apply_change(session: Session, number: int, yes: bool, break_glass: str | None) -> None:
     """Publish the change NUMBER as it is printed, or start its rollout, once it has its approvals."""
     found = _read(session, number)
-    if session.screen.form == "table":
+    if session.screen.form.for_people:
         _draw(session, found)
     session.confirm(f"Apply change {number}?", yes)
     body, query = {"checksum": found["checksum"]}, break_glass_query(break_glass)

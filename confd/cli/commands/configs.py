@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from confd.cli.api_client import tag_of, value_of
@@ -12,8 +14,10 @@ from confd.cli.commands.editor import edit
 from confd.cli.commands.publish import ChangePublisher, PublishOptions, publishing_options
 from confd.cli.commands.submissions import Submission
 from confd.cli.errors import CommandError, Exit
+from confd.cli.forms import DOCUMENT_FORMS, LIST_FORMS
+from confd.cli.listing import Column, Kind, column
 from confd.cli.session import Session, common, pass_session
-from confd.cli.text import as_json, format_time
+from confd.cli.text import as_json
 from confd.codec.strict_json import JsonObject
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN
 
@@ -34,7 +38,7 @@ VERSION = click.IntRange(min=1)
 @click.argument("key", required=False, shell_complete=complete_key)
 @click.option("--version", type=VERSION, metavar="N", help="Print version N instead of the current one.")
 @click.option("--meta", is_flag=True, help="Include tag, checksum, poll interval and author.")
-@common()
+@common(forms=DOCUMENT_FORMS)
 @pass_session
 def get(session: Session, key: str | None, version: int | None, meta: bool) -> None:
     """
@@ -137,29 +141,34 @@ def set_(
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="List at most N versions."
 )
-@common()
+@common(forms=LIST_FORMS)
 @pass_session
 def history(session: Session, limit: int) -> None:
     """List the versions of a namespace, newest first."""
     items = list(session.controller.pages("/api/v1/config/history", limit, namespace=session.namespace))
+    session.screen.listing(items, _history_columns(items), f"No version of {session.namespace} is listed.")
+
+
+def _history_columns(items: Sequence[JsonObject]) -> list[Column]:
     in_waves, emergencies = (any(name in each for each in items) for name in ("rollout", "break_glass"))
-    rows = [
-        [
-            each["version"],
-            each["epoch"],
-            format_time(each["created_at"]),
-            each["author"],
-            f"{each['poll_interval_seconds']} s",
-            f"of {each['rollback_of']}" if each.get("rollback_of") else None,
-            *([f"{each['rollout']} {each.get('state', '')}" if "rollout" in each else None] if in_waves else []),
-            *([each.get("break_glass")] if emergencies else []),
-            each["comment"],
-        ]
-        for each in items
+
+    def rollback_of(each: JsonObject) -> str | None:
+        return f"of {each['rollback_of']}" if each.get("rollback_of") else None
+
+    def wave(each: JsonObject) -> str | None:
+        return f"{each['rollout']} {each.get('state', '')}" if "rollout" in each else None
+
+    return [
+        column("VERSION", "version"),
+        column("EPOCH", "epoch", spare=3),
+        column("PUBLISHED", "created_at", Kind.TIME),
+        column("BY", "author"),
+        column("POLL", lambda each: f"{each['poll_interval_seconds']} s", spare=4),
+        column("ROLLBACK", rollback_of, spare=2),
+        *([column("ROLLOUT", wave, spare=1)] if in_waves else []),
+        *([column("BREAK-GLASS", lambda each: each.get("break_glass"), Kind.WORDS)] if emergencies else []),
+        column("COMMENT", "comment", Kind.WORDS),
     ]
-    head = ["VERSION", "EPOCH", "PUBLISHED", "BY", "POLL", "ROLLBACK"]
-    head += [*(["ROLLOUT"] if in_waves else []), *(["BREAK-GLASS"] if emergencies else []), "COMMENT"]
-    session.screen.show(items, lambda: session.screen.table(head, rows))
 
 
 @click.command(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from confd.cli.api_client import value_of
 from confd.cli.errors import CommandError, Exit
+from confd.cli.listing import Column, Kind, column
 from confd.cli.session import Session
-from confd.cli.text import format_time, plural
+from confd.cli.text import plural
 from confd.codec.strict_json import JsonObject
 from confd.controller.convergence.progress import Totals
 
@@ -71,6 +72,16 @@ def _duration(value: float | None) -> str:
 _SCREEN_ROWS = 10
 
 
+_BEHIND: list[str | Column] = [
+    column("BEHIND", "", Kind.ID),
+    column("HOSTNAME", ""),
+    column("STATE", ""),
+    column("VERSION", ""),
+    column("LAST SEEN", "", Kind.TIME, spare=1),
+    "ERROR",
+]
+
+
 def draw_agents_behind(session: Session, convergence: JsonObject, all_known: bool) -> None:
     """
     Print the agents that have not applied the version, if any.
@@ -78,7 +89,7 @@ def draw_agents_behind(session: Session, convergence: JsonObject, all_known: boo
     @param all_known: whether to print all agents of the answer, or only as many as a screen has room for.
     """
     rows = [
-        [each["id"], each["hostname"], each["state"], each["version"], format_time(each["last_seen"]), each["error"]]
+        [each["id"], each["hostname"], each["state"], each["version"], each["last_seen"], each["error"]]
         for each in convergence.get("laggards", ())
     ]
     known = len(rows)
@@ -86,8 +97,9 @@ def draw_agents_behind(session: Session, convergence: JsonObject, all_known: boo
         del rows[_SCREEN_ROWS:]
     if rows:
         session.screen.line("")
-        session.screen.table(["BEHIND", "HOSTNAME", "STATE", "VERSION", "LAST SEEN", "ERROR"], rows)
-        left = sum(convergence.get(state) or 0 for state in ("failed", "applying", "silent", "pending")) - len(rows)
-        if left > 0:
-            way = "--all shows more" if len(rows) < known else "confdctl agents lists all of them"
-            session.screen.say(f"{plural(left, 'more agent')} {'is' if left == 1 else 'are'} behind; {way}.")
+        session.screen.table(_BEHIND, rows)
+        behind = sum(convergence.get(state) or 0 for state in ("failed", "applying", "silent", "pending"))
+        said = f"{behind} of {plural(convergence['targeted'], 'agent')} {'is' if behind == 1 else 'are'} behind"
+        if behind > len(rows):
+            said += f"; {'--all names more of them' if len(rows) < known else 'confdctl agents lists all agents'}"
+        session.screen.say(f"{said}.")

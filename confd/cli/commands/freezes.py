@@ -10,6 +10,8 @@ from confd.cli.api_client import value_of
 from confd.cli.command import Group
 from confd.cli.commands.completing import complete_freeze
 from confd.cli.errors import CommandError, Exit
+from confd.cli.forms import LIST_FORMS
+from confd.cli.listing import Kind, column
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import format_time
 from confd.codec.strict_json import JsonObject
@@ -26,6 +28,28 @@ def freeze() -> None:
 
 
 freeze.default = "list"
+
+
+def _names(freeze: JsonObject) -> str:
+    return printable(", ".join(freeze["namespaces"]))
+
+
+def _weekly(freeze: JsonObject) -> str | None:
+    weekly = freeze["weekly"]
+    if weekly is None:
+        return None
+    return printable(f"{','.join(weekly['days'])} {weekly['from']}-{weekly['until']} {weekly['zone']}")
+
+
+_COLUMNS = [
+    column("ID", "id"),
+    column("NAMESPACES", _names, Kind.WORDS),
+    column("ACTIVE", lambda each: "yes" if each["active"] else "no"),
+    column("FROM", "next_from", Kind.TIME, spare=1),
+    column("UNTIL", "next_until", Kind.TIME),
+    column("WEEKLY", _weekly, Kind.WORDS),
+    column("REASON", "reason", Kind.WORDS),
+]
 
 
 @freeze.command(
@@ -71,25 +95,12 @@ def add_freeze(
 @freeze.command(
     "list", short_help="List the freezes.", examples=[("confdctl freeze", "list active and coming freezes")]
 )
-@common(namespace=False)
+@common(namespace=False, forms=LIST_FORMS)
 @pass_session
 def list_freezes(session: Session) -> None:
     """List the freezes that are active or will be."""
     found: Sequence[JsonObject] = session.controller.get(_PATH)["items"]
-    rows = [
-        [
-            each["id"],
-            _names(each),
-            "yes" if each["active"] else "no",
-            format_time(each["next_from"]),
-            format_time(each["next_until"]),
-            _weekly(each),
-            printable(each["reason"]),
-        ]
-        for each in found
-    ]
-    head = ["ID", "NAMESPACES", "ACTIVE", "FROM", "UNTIL", "WEEKLY", "REASON"]
-    session.screen.show([*found], lambda: session.screen.table(head, rows))
+    session.screen.listing([*found], _COLUMNS, "No freeze is active or will be.")
 
 
 @freeze.command("remove", short_help="Remove a freeze.", examples=[("confdctl freeze remove 3", "end it now")])
@@ -102,18 +113,7 @@ def remove_freeze(session: Session, number: int) -> None:
     session.screen.show(answer, lambda: session.screen.line(printable(answer["message"])))
 
 
-def _names(freeze: JsonObject) -> str:
-    return printable(", ".join(freeze["namespaces"]))
-
-
 def _when(freeze: JsonObject) -> str:
     if freeze["active"]:
         return f"active until {format_time(freeze['next_until'])}"
     return f"made; it begins {format_time(freeze['next_from'])}"
-
-
-def _weekly(freeze: JsonObject) -> str | None:
-    weekly = freeze["weekly"]
-    if weekly is None:
-        return None
-    return printable(f"{','.join(weekly['days'])} {weekly['from']}-{weekly['until']} {weekly['zone']}")

@@ -12,6 +12,8 @@ from confd.cli.commands.completing import complete_plan
 from confd.cli.commands.documents import read_argument
 from confd.cli.commands.rollout_progress import wave_size
 from confd.cli.errors import CommandError, Exit
+from confd.cli.forms import LIST_FORMS
+from confd.cli.listing import Kind, column
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import as_json
 from confd.codec.strict_json import JsonObject
@@ -30,25 +32,24 @@ def plans() -> None:
 plans.default = "list"
 
 
+_COLUMNS = [
+    column("NAME", "name"),
+    column("WAVES", lambda each: ", ".join([*map(wave_size, each["waves"]), "all"]), Kind.WORDS),
+    column("SELECT", lambda each: each.get("select"), Kind.WORDS),
+    column("BAKE", lambda each: f"{each['bake']} s" if "bake" in each else None),
+    column("BUILT IN", lambda each: "yes" if each["built_in"] else None, spare=1),
+]
+
+
 @plans.command(
     "list", short_help="List the plans.", examples=[("confdctl plans", "list the plans that set --rollout takes")]
 )
-@common(namespace=False)
+@common(namespace=False, forms=LIST_FORMS)
 @pass_session
 def list_plans(session: Session) -> None:
     """List all plans with their waves."""
     found = session.controller.get(_PATH)["items"]
-    rows = [
-        [
-            each["name"],
-            ", ".join([*map(wave_size, each["waves"]), "all"]),
-            each.get("select"),
-            f"{each['bake']} s" if "bake" in each else None,
-            "yes" if each["built_in"] else None,
-        ]
-        for each in found
-    ]
-    session.screen.show(found, lambda: session.screen.table(["NAME", "WAVES", "SELECT", "BAKE", "BUILT IN"], rows))
+    session.screen.listing(found, _COLUMNS, "No plan is saved.")
 
 
 @plans.command(

@@ -177,12 +177,12 @@ class ChangePublisher:
             screen.show(preview, lambda: self._draw_preview(preview))
             screen.say(f"Dry run: this would be {for_whom}. Nothing was changed.")
             return False
-        if screen.form == "table" or not self._options.yes:
+        if screen.form.for_people or not self._options.yes:
             screen.diff(preview["text"], aside=True)
         how = f" ({agents['live']} of them live){_waves_in_words(preview)}"
         session.confirm(f"Publish this as {for_whom}{how}?", self._options.yes)
         self._result = submitter.publish(change)
-        if screen.form == "table":
+        if screen.form.for_people:
             self._draw(self._result)
         return True
 

@@ -19,6 +19,8 @@ from confd.cli.commands.rollout_progress import (
     wave_rows,
 )
 from confd.cli.errors import CommandError, Exit
+from confd.cli.forms import LIST_FORMS
+from confd.cli.listing import Kind, column
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import format_time
 from confd.codec.strict_json import JsonObject
@@ -59,34 +61,42 @@ def status(session: Session) -> None:
     session.screen.show(found, draw)
 
 
+_COLUMNS = [
+    column("ID", "id"),
+    column("STATE", "state"),
+    column("REASON", "reason", Kind.WORDS),
+    column("PLAN", lambda each: each["plan"]["name"]),
+    column("BASE", "base", spare=4),
+    column("CANDIDATE", "candidate"),
+    column("WAVE", "wave", spare=3),
+    column("STARTED", "started_at", Kind.TIME, spare=1),
+    column("BY", "started_by", spare=2),
+    column("TAKEN BACK BY", "ended_as", spare=5),
+]
+
+_MEMBER_COLUMNS = [
+    column("ID", "id", Kind.ID),
+    column("HOSTNAME", "hostname"),
+    column("WAVE", "wave"),
+    column("HOW", "how", spare=2),
+    column("OUTCOME", "outcome"),
+    column("SINCE", "since", Kind.TIME, spare=1),
+    column("ERROR", "error", Kind.WORDS),
+]
+
+
 @rollout.command(
     "list",
     short_help="List the rollouts.",
     examples=[("confdctl rollout list", "list the latest 20 rollouts of the namespace, with their end")],
 )
 @click.option("--limit", type=_NUMBER, default=20, show_default=True, metavar="N", help="List at most N rollouts.")
-@common()
+@common(forms=LIST_FORMS)
 @pass_session
 def list_rollouts(session: Session, limit: int) -> None:
     """List the rollouts of a namespace, newest first."""
     items = list(session.controller.pages("/api/v1/rollouts", limit, namespace=session.namespace))
-    rows = [
-        [
-            each["id"],
-            each["state"],
-            each["reason"],
-            each["plan"]["name"],
-            each["base"],
-            each["candidate"],
-            each["wave"],
-            format_time(each["started_at"]),
-            each["started_by"],
-            each["ended_as"],
-        ]
-        for each in items
-    ]
-    head = ["ID", "STATE", "REASON", "PLAN", "BASE", "CANDIDATE", "WAVE", "STARTED", "BY", "TAKEN BACK BY"]
-    session.screen.show(items, lambda: session.screen.table(head, rows))
+    session.screen.listing(items, _COLUMNS, f"{session.namespace} never had a rollout.")
 
 
 @rollout.command(
@@ -113,18 +123,12 @@ def show(session: Session, number: int) -> None:
 )
 @click.argument("number", type=_NUMBER, metavar="[N]", required=False, shell_complete=complete_rollout)
 @click.option("--outcome", type=click.Choice(OUTCOMES), help="List only members with this outcome.")
-@common()
+@common(forms=LIST_FORMS)
 @pass_session
 def agents(session: Session, number: int | None, outcome: str | None) -> None:
     """List the members of the rollout N; without N, of the latest rollout of the namespace."""
     found = exposed_agents(session, _number(session, number), outcome)
-    rows = [
-        [each["id"], each["hostname"], each["wave"], each["how"], each["outcome"], format_time(each["since"]),
-         each["error"]]
-        for each in found
-    ]  # fmt: skip
-    head = ["ID", "HOSTNAME", "WAVE", "HOW", "OUTCOME", "SINCE", "ERROR"]
-    session.screen.show(found, lambda: session.screen.table(head, rows))
+    session.screen.listing(found, _MEMBER_COLUMNS, "No member matches.")
 
 
 @rollout.command(

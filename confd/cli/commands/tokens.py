@@ -12,6 +12,8 @@ from confd.cli.api_client import value_of
 from confd.cli.command import Command, Group
 from confd.cli.commands.completing import complete_token
 from confd.cli.errors import CommandError, Exit
+from confd.cli.forms import LIST_FORMS
+from confd.cli.listing import Kind, column
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import format_time
 from confd.codec.strict_json import JsonObject
@@ -73,24 +75,21 @@ def create_token(session: Session, name: str, grants: Sequence[str], subject: st
 
 @token.command("list", short_help="List the tokens.", examples=[("confdctl token", "list tokens with their last use")])
 @click.option("--all", "everything", is_flag=True, help="Revoked tokens, too.")
-@common(namespace=False)
+@common(namespace=False, forms=LIST_FORMS)
 @pass_session
 def list_tokens(session: Session, everything: bool) -> None:
     """List the tokens with their grants, and when they were used last."""
     found = [each for each in session.controller.get(_PATH)["items"] if everything or each["revoked_at"] is None]
-    rows: list[list[object]] = [
-        [
-            each["id"],
-            printable(each["name"]),
-            printable(each["subject"]),
-            _describe(each["grants"]),
-            "revoked" if each["revoked_at"] else format_time(each["expires_at"]),
-            format_time(each["last_used_at"]),
-        ]
-        for each in found
+    columns = [
+        column("ID", "id"),
+        column("NAME", "name"),
+        column("SUBJECT", "subject", spare=2),
+        column("GRANTS", lambda each: _describe(each["grants"]), Kind.WORDS),
+        column("EXPIRES", "expires_at", Kind.TIME),
+        *([column("REVOKED", "revoked_at", Kind.OPTIONAL_TIME)] if everything else []),
+        column("LAST USED", "last_used_at", Kind.TIME, spare=1),
     ]
-    head = ["ID", "NAME", "SUBJECT", "GRANTS", "EXPIRES", "LAST USED"]
-    session.screen.show(found, lambda: session.screen.table(head, rows))
+    session.screen.listing(found, columns, "No token is valid." if not everything else "No token was ever made.")
 
 
 @token.command("show", short_help="Show a token.", examples=[("confdctl token show 7f3a9c21", "show one token")])

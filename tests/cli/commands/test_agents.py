@@ -66,7 +66,10 @@ class AgentsTests(SynchronousTestCase):
 
     def test_label_sets_and_removes(self):
         found = agent(7, labels={"id": "id-7", "stage": "a\x1b"}, labels_set={"stage": "a"}, reports=[])
-        self.cli.controller.table["POST /api/v1/agents/id-7/labels"] = answer(found)
+        self.cli.controller.table |= {
+            "GET /api/v1/agents/id-7": answer({"id": "id-7"}),
+            "POST /api/v1/agents/id-7/labels": answer(found),
+        }
         ended = self.cli.type("agents", "label", "id-7", "stage=canary", "old-", "gpu=", "a=b-")
         self.assertEqual(ended.status, 0, ended.err)
         asked = self.cli.controller.asked[-1]
@@ -107,19 +110,43 @@ class AgentsTests(SynchronousTestCase):
         self.assertIn("h\\x1b", out)
         self.assertIn("no\\x1b", out)
         self.assertEqual(self.cli.type("agents", "show", "id/8").status, Exit.NOT_FOUND)
-        self.assertEqual(self.cli.controller.asked[-1].path, "/api/v1/agents/id%2F8")
+        self.assertIn("/api/v1/agents/id%2F8", [each.path for each in self.cli.controller.asked])
 
     def test_show_prints_labels_as_they_are_declared(self):
         labels = {"labels": {"gpu": "", "stage": "dev"}, "labels_set": {}, "labels_ignored": ["No good", "id=x\x1b"]}
         self.cli.controller.table["GET /api/v1/agents/id-7"] = answer(agent(7, reports=[], **labels))
         out = self.cli.type("agents", "show", "id-7").out
-        for line in ("labels gpu=,stage=dev", "labels_set -", "labels_ignored No good,id=x\\x1b"):
+        for line in ("Labels gpu=,stage=dev", "ignored No good,id=x\\x1b", "State pending"):
             self.assertIn(line, [" ".join(each.split()) for each in lines(out)])
+        self.assertNotIn("labels_", out)
+
+    def test_beginning_of_an_id_or_a_hostname_names_an_agent(self):
+        self.fleet = [agent(number, hostname=f"web-{number % 1000}") for number in range(1, 1200)]
+        for number in (7, 300):
+            self.cli.controller.table[f"GET /api/v1/agents/id-{number:04}"] = answer(self.fleet[number - 1])
+        for word, wanted in (("id-0300", 300), ("id-030", None), ("web-7", None), ("web-300", 300), ("web-", None)):
+            ended = self.cli.type("agents", "show", word)
+            if wanted is not None:
+                self.assertIn(f"id-{wanted:04}\n", ended.out, word)
+            else:
+                self.assertNotEqual(ended.status, 0, word)
+        self.assertIn("More than one agent is named web-7", self.cli.type("agents", "show", "web-7").err)
+        self.assertIn("id-0007 (web-7)", self.cli.type("agents", "show", "web-7").err)
+        self.fleet = self.fleet[:10]
+        self.assertIn("id-0007\n", self.cli.type("agents", "show", "id-0007").out)
+        ended = self.cli.type("agents", "forget", "web-77", "-y")
+        self.assertEqual(ended.status, Exit.NOT_FOUND)
+        self.assertIn("No agent of default has the id or the hostname web-77", ended.err)
 
     def test_forget_asks_first(self):
-        self.cli.controller.table["DELETE /api/v1/agents/id-7"] = answer({"message": "Agent id-7 forgotten"})
-        self.assertEqual(self.cli.type("agents", "forget", "id-7", answers="n\n").status, Exit.FAILED)
-        self.assertEqual(self.cli.controller.asked, [])
+        self.cli.controller.table |= {
+            "GET /api/v1/agents/id-7": answer({"id": "id-7", "hostname": "h"}),
+            "DELETE /api/v1/agents/id-7": answer({"message": "Agent id-7 forgotten"}),
+        }
+        ended = self.cli.type("agents", "forget", "id-7", answers="n\n")
+        self.assertEqual(ended.status, Exit.FAILED)
+        self.assertIn("Forget the agent id-7 (h)?", ended.err)
+        self.assertEqual({each.method for each in self.cli.controller.asked}, {"GET"})
         self.assertIn("forgotten", self.cli.type("agents", "forget", "id-7", "-y").out)
 
     def test_block_asks_first_and_unblock_allows_the_agent_again(self):
@@ -129,7 +156,7 @@ class AgentsTests(SynchronousTestCase):
             "GET /api/v1/blocked": answer({"items": ["id-7", "id-8"]}),
         }
         self.assertEqual(self.cli.type("agents", "block", "id-7", answers="n\n").status, Exit.FAILED)
-        self.assertEqual(self.cli.controller.asked, [])
+        self.assertEqual({each.method for each in self.cli.controller.asked}, {"GET"})
         self.assertIn("blocked", self.cli.type("agents", "block", "id-7", "-y").out)
         self.assertEqual(self.cli.controller.asked[-1].query, {"block": "true"})
         self.assertIn("id-8", self.cli.type("agents", "blocked").out)
@@ -160,7 +187,7 @@ class StatusTests(SynchronousTestCase):
             "6: 2 applied, 1 failed, 3 silent", "median 12 ms, p99 90 ms, slowest -", "h\\x1b",
         ):  # fmt: skip
             self.assertIn(words, ended.out)
-        self.assertIn("3 more", ended.err)
+        self.assertIn("4 of 6 agents are behind", ended.err)
 
     def test_status_names_ten_agents_behind_or_all_known(self):
         path = "GET /api/v1/config/versions/2/convergence"
@@ -170,8 +197,8 @@ class StatusTests(SynchronousTestCase):
         ]
         self.cli.controller.table[path] = answer(convergence(applied=2, silent=101) | {"laggards": behind})
         for words, rows, said in (
-            ([], 10, "91 more agents are behind; --all shows more."),
-            (["--all"], 100, "1 more agent is behind; confdctl agents lists all of them."),
+            ([], 10, "101 of 103 agents are behind; --all names more of them."),
+            (["--all"], 100, "101 of 103 agents are behind; confdctl agents lists all agents."),
         ):
             ended = self.cli.type("status", *words)
             self.assertEqual(ended.out.count("id-"), rows)

@@ -75,7 +75,7 @@ class CommandTests(Case):
         self.assertIn("publisher:billing,pay-*", out)
         self.assertIn("alice\\x1b", out)
         self.assertNotIn("gone", out)
-        self.assertIn("revoked", self.cli.type("token", "list", "--all").out)
+        self.assertIn("REVOKED", self.cli.type("token", "list", "--all").out)
 
     def test_show_rotate_and_revoke(self):
         self.table["GET /api/v1/tokens/7f3a9c21"] = answer(TOKEN)

@@ -26,7 +26,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from confd.agent.outputs.file.formats import MAX_FILE_BYTES, write_ini, write_yaml
 from confd.agent.outputs.file.ownership import check_descriptor
-from confd.agent.outputs.file.toml import write_toml
+from confd.codec.toml_writer import write_toml
 from confd.codec.values import RenderError, Value
 
 T = TypeVar("T")

@@ -1,0 +1,134 @@
+"""The commands on all agents together: C{status} and C{watch}."""
+
+from __future__ import annotations
+
+import click
+
+from confd.cli.command import Command
+from confd.cli.commands.completing import complete_version
+from confd.cli.commands.convergence import draw_agents_behind, in_words, latencies
+from confd.cli.errors import CommandError, Exit
+from confd.cli.session import Session, common, pass_session
+from confd.cli.text import format_time, plural
+from confd.codec.strict_json import JsonObject
+from confd.codec.text import printable
+
+#: First pause before a broken event stream is opened again; it doubles with each failure.
+_FIRST_PAUSE_SECONDS = 1.0
+#: Longest such pause.
+_MAX_PAUSE_SECONDS = 30.0
+
+
+@click.command(
+    "status",
+    cls=Command,
+    short_help="Show the current version and the agents that applied it.",
+    examples=[
+        ("confdctl status", "show the current version and its convergence"),
+        ("confdctl status --version 7", "show the convergence of version 7"),
+        ("confdctl status --all", "name up to 100 agents that are behind, in place of 10"),
+    ],
+)
+@click.option(
+    "--version",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Show version N instead of the current one.",
+    shell_complete=complete_version,
+)
+@click.option("--all", "all_known", is_flag=True, help="Name up to 100 agents that are behind, in place of 10.")
+@common()
+@pass_session
+def status(session: Session, version: int | None, all_known: bool) -> None:
+    """Show the cluster, a version and its convergence, and name the agents that are behind."""
+    controller, scope = session.controller, {"namespace": session.namespace}
+    cluster = controller.get("/api/v1/cluster")
+    current = controller.get("/api/v1/config", **scope)["version"]
+    asked = current if version is None else version
+    convergence = controller.get(f"/api/v1/config/versions/{asked}/convergence", **scope)
+    revision = controller.get(f"/api/v1/config/versions/{asked}", **scope)
+    del revision["data"]
+
+    def draw() -> None:
+        counts = in_words(convergence)
+        lines: list[tuple[str, object]] = [
+            ("Cluster", f"{cluster['cluster_id']}, epoch {cluster['epoch']}"),
+            ("Namespace", session.namespace),
+            ("Version", f"{asked} ({revision['tag']})" + ("" if asked == current else f"; {current} is current")),
+            ("Published", f"{format_time(revision['updated_at'])} by {revision['author']}"),
+            ("Comment", revision["comment"] or None),
+            ("Poll", f"every {revision['poll_interval_seconds']} s"),
+            ("Agents", f"{convergence['targeted']}: {counts}" if counts else "none"),
+            ("Propagation", latencies(convergence)),
+        ]  # fmt: skip
+        rollout = convergence.get("rollout")
+        if rollout:
+            members = plural(rollout["members"], "member")
+            said = f"{rollout['id']} delivers version {rollout['candidate']} to {members}, which are not counted here"
+            lines.insert(-2, ("Rollout", said))
+        session.screen.facts(lines)
+        draw_agents_behind(session, convergence, all_known)
+
+    session.screen.show({"cluster": cluster, "version": revision, "convergence": convergence}, draw)
+
+
+@click.command(
+    "watch",
+    cls=Command,
+    short_help="Print changes of versions, agents, convergence and rollouts as they happen.",
+    examples=[
+        ("confdctl watch", "print all events until Ctrl-C"),
+        ("confdctl watch -o json --only config", "print one line of JSON for each publish"),
+    ],
+)
+@click.option(
+    "--only", type=click.Choice(["config", "agents", "convergence", "rollout"]), help="Print only events of this kind."
+)
+@click.option(
+    "--count", type=click.IntRange(min=1), metavar="N", help="Stop after N events.  [default: run until Ctrl-C]"
+)
+@common()
+@pass_session
+def watch(session: Session, only: str | None, count: int | None) -> None:
+    """Print the events of a namespace as they happen. A broken connection is opened again."""
+    pause, seen = _FIRST_PAUSE_SECONDS, 0
+    while True:
+        try:
+            for name, value in session.controller.events(namespace=session.namespace):
+                pause = _FIRST_PAUSE_SECONDS
+                if name == "heartbeat" or only not in (None, name):
+                    continue
+                session.screen.event({"event": name, "data": value}, _event_words(session, name, value))
+                seen += 1
+                if seen == count:
+                    return
+            broken = "The controller ended the stream."
+        except CommandError as failure:
+            if failure.status is not Exit.UNREACHABLE:
+                raise
+            broken = failure.sentence
+            pause = failure.pause(pause)
+        session.screen.say(f"{printable(broken)} Reconnecting in {pause:.3g} s.")
+        session.clock.sleep(pause)
+        pause = min(2 * pause, _MAX_PAUSE_SECONDS)
+
+
+def _event_words(session: Session, name: str, value: JsonObject) -> str:
+    at = f"{session.clock.now():%H:%M:%S}  {printable(name):<11}  "
+    if name == "config":
+        said = f": {value['comment']}" if value.get("comment") else ""
+        return f"{at}{printable(value['tag'])} by {printable(value['author'])}{printable(said)}"
+    if name == "convergence":
+        counts = in_words(value) or "no reports yet"
+        return f"{at}version {value['version']} on {plural(value['targeted'], 'agent')}: {counts}; {latencies(value)}"
+    if name == "rollout":
+        return f"{at}{value['id']}, wave {value['wave']} of {len(value['waves'])}: {printable(value['next'])}"
+    if name == "agents":
+        lines = [
+            f"{at}{printable(each['hostname'] or each['id'])} {printable(each['state'] or 'pending')}"
+            + (f" {each['applied_version']}" if each.get("applied_version") else "")
+            + (f": {printable(each['error'])}" if each.get("error") else "")
+            for each in value["agents"]
+        ]
+        return "\n".join(lines + [f"{at}... and more"] * bool(value.get("more")))
+    return f"{at}{printable(value)}"
