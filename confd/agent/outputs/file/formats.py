@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Final
 
-from confd.codec.toml_writer import write_toml
 from confd.codec.environment_file import write_env
 from confd.codec.text import pointer_to
+from confd.codec.toml_writer import write_toml
 from confd.codec.values import CONTROL, FormatError, Value, as_object, plain_text
 
 #: Bytes that a rendered file may have.
