@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from attrs import frozen
@@ -79,16 +80,19 @@ class EpochChange:
     attempt: Attempt | None = None
 
 
-def check_expected(draft: Draft, current: Tag) -> None:
+def check_expected(expected: Collection[str] | None, current: Tag | None) -> None:
     """
-    Accept a draft that expects the current tag, or any tag.
+    Accept a change that expects the current tag, or any tag.
+
+    @param expected: see L{Draft}.
+    @param current: C{None} while the namespace is retired.
 
     @raise PreconditionFailed: C{version_mismatch}.
     """
-    if draft.expected is not None and draft.expected.isdisjoint({"*", str(current)}):
+    if expected is not None and (current is None or not {"*", str(current)}.intersection(expected)):
         raise PreconditionFailed(
             "version_mismatch",
-            f"The current configuration is {current}, not the expected one; read it, then decide again.",
+            f"The current configuration is {current or 'retired'}, not the expected one; read it, then decide again.",
         )
 
 

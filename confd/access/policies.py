@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from attrs import evolve, fields_dict, frozen, validators
@@ -45,6 +46,16 @@ class Policy:
         """
         return evolve(self, **changes)
 
+    def check_plan(self, namespace: str, waves: int = 0) -> None:
+        """
+        Check that the policy asks for no other way to deliver a document.
+
+        @param waves: of the plan of the draft before the last wave; 0 for a draft that goes to all agents at once.
+        @raise PlanRequired: C{plan_required}.
+        """
+        if self.plan != NO_PLAN and not waves:
+            raise PlanRequired(namespace, self.plan)
+
     @property
     def text(self) -> str:
         """Return the fields that differ from the defaults, for people."""
@@ -68,6 +79,32 @@ def check_plan_change(name: str, policies: Mapping[str, Policy], body: str | Non
             f"The policy of the namespace {users[0]!r} asks for the plan {name!r}, which keeps a wave before the last;"
             " set another plan there first.",
         )
+
+
+class ApprovalRequired(Forbidden):
+    """
+    The policy of a namespace asks for approvals.
+
+    @ivar path: of the call that proposes the change.
+    """
+
+    def __init__(self, namespace: str, needed: int, path: str = "/api/v1/changes", **query: str) -> None:
+        """
+        @param needed: approvals.
+        @param query: parameters of the call, beside the namespace.
+        """
+        super().__init__(
+            "approval_required",
+            f"A change of the namespace {namespace!r} needs {needed} approval{'s' * (needed > 1)}; propose it"
+            f" with POST {path}{'?propose=true' * ('propose' in query)}.",
+            [{"method": "POST", "path": f"{path}?{urlencode({'namespace': namespace} | query)}", "needed": needed}],
+        )
+        self._namespace, self._needed = namespace, needed
+
+    def proposed_by(self, path: str, plan: str | None) -> ApprovalRequired:
+        """Return the error for a call that proposes the change where C{propose=true} is added."""
+        rollout = {} if plan is None else {"rollout": plan}
+        return ApprovalRequired(self._namespace, self._needed, path, **rollout, propose="true")
 
 
 class PlanRequired(Forbidden):
@@ -110,26 +147,15 @@ class Restrictions:
             self.freezes.check(self.namespace)
 
     def check_plan(self, waves: int = 0) -> None:
-        """
-        Check that the policy asks for no other way to deliver a document.
-
-        @param waves: of the plan of the draft before the last wave; 0 for a draft that goes to all agents at once.
-        @raise PlanRequired: C{plan_required}.
-        """
-        if self.policy.plan != NO_PLAN and not waves:
-            raise PlanRequired(self.namespace, self.policy.plan)
+        """Check that the policy asks for no other way to deliver a document: see L{Policy.check_plan}."""
+        self.policy.check_plan(self.namespace, waves)
 
     def check_approvals(self) -> None:
         """
         Check that a change needs no approval.
 
-        @raise Forbidden: C{approval_required}.
+        @raise ApprovalRequired: C{approval_required}.
         """
         needed = self.policy.approvals
         if needed:
-            raise Forbidden(
-                "approval_required",
-                f"A change of the namespace {self.namespace!r} needs {needed} approval{'s' * (needed > 1)}; propose it"
-                " with POST /api/v1/changes.",
-                [{"method": "POST", "path": f"/api/v1/changes?namespace={self.namespace}", "needed": needed}],
-            )
+            raise ApprovalRequired(self.namespace, needed)

@@ -38,6 +38,7 @@ from confd.controller.api.places import Places
 from confd.controller.api.plans import PlansApi
 from confd.controller.api.policies import PoliciesApi
 from confd.controller.api.prometheus import PrometheusApi
+from confd.controller.api.proposals import Proposals
 from confd.controller.api.publishing import Publishing
 from confd.controller.api.reports import ReportsApi
 from confd.controller.api.rollout_schemas import whole_rollout
@@ -214,6 +215,7 @@ def compose(
     rollout_starts, places = RolloutStarts(rollouts, convergence), Places(registry, reader, store, store)
     offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, now, exports.wake)
     changes = ChangeRequests(store, configs, rollouts, snapshot, feed, offload, now)
+    proposals = Proposals(changes, policies, snapshot)
     change_schedule = ChangeSchedule(reactor, pending, changes, now)
     publishing = Publishing(changes, rollouts, rollout_starts, convergence, publishers.published)
     metrics = controller_metrics(
@@ -245,12 +247,13 @@ def compose(
             registry,
             rollouts,
             rollout_starts,
+            proposals,
             convergence,
             policies,
             publishers.published,
             offload,
         ),
-        RolloutsApi(rollouts, rollout_starts, configs, reader, registry, convergence, offload),
+        RolloutsApi(rollouts, rollout_starts, proposals, configs, reader, registry, convergence, offload),
         PlansApi(rollouts),
         HistoryApi(store, store, store, store, reader, offload),
         NamespacesApi(configs, snapshot, reader, registry, offload, reactor),
@@ -265,7 +268,7 @@ def compose(
         TokensApi(api_tokens, feed),
         FreezesApi(freezes, feed),
         PoliciesApi(policies, snapshot, rollouts, feed),
-        ChangesApi(changes, policies, freezes, configs, snapshot, publishing, offload),
+        ChangesApi(changes, proposals, freezes, configs, snapshot, publishing, offload),
         backup,
         WebhooksApi(webhooks.senders, webhooks.events, store),
         StreamApi(config_stream, registry, rollouts, reactor, now),

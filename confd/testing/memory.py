@@ -233,7 +233,7 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, C
             return Written(answered)
         newest = self._revisions[draft.namespace][-1].configuration
         current = self._current_of(draft.namespace).configuration
-        check_expected(draft, current.tag)
+        check_expected(draft.expected, current.tag)
         change = self._check_draft(draft)
         if draft.rollout != SUPERSEDE:
             self._refuse_while_open(draft.namespace)

@@ -168,7 +168,7 @@ class RolloutRows:
             number, _ = self._fates[draft.namespace, answered.configuration.version]
             return Written(Stepped(self._find(number), self._members_of(number), True, answered))
         current = self._current_of(draft.namespace).configuration
-        check_expected(draft, current.tag)
+        check_expected(draft.expected, current.tag)
         change = self._check_draft(draft, len(start.plan.waves))
         self._refuse_while_open(draft.namespace)
         self._check_changed(draft)

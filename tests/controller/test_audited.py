@@ -240,6 +240,17 @@ class AuditedTests(SynchronousTestCase):
             self.assertEqual((entry.target, entry.request_id), (ask.target, reply.headers["x-request-id"]))
             self.assertEqual(self.entries(), [*there, entry])
 
+    def test_proposed_in_the_place_of_a_publish(self) -> None:
+        for action in ("POST /api/v1/config", "POST /api/v1/config/rollback", "POST /api/v1/rollouts"):
+            self.harness = ControllerHarness()
+            ask = ASKS[action].prepared(self.harness)
+            ask = evolve(ask, path=f"{ask.path}?propose=true")
+            self.refused(ask, 403, "forbidden", "agent", auth=AGENT, **ask.carried)
+            self.assertEqual(self.harness.caller().request(ask.method, ask.path, auth=ADMIN, **ask.carried).status, 202)
+            entry = self.entries()[-1]
+            self.assertEqual((entry.who, entry.action, entry.target), ("admin", action, "default"))
+            self.assertEqual((entry.outcome, entry.detail), ("done", "change 1: approved"))
+
     def test_refused_at_the_door(self) -> None:
         """401, 403, and a page of another site, whatever they asked for."""
         for ask in ASKS.values():

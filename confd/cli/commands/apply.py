@@ -37,7 +37,7 @@ from confd.codec.text import printable
 @click.option("--create", is_flag=True, help="Create the namespaces that have a file and do not exist.")
 @click.option("--prune", is_flag=True, help="Retire the namespaces that have no file; never the namespace default.")
 @click.option("-v", "--verbose", is_flag=True, help="Name the files that are ignored.")
-@partial(publishing_options, without=frozenset({"if_match", "force"}))
+@partial(publishing_options, without=frozenset({"if_match", "force", "propose"}))
 @common(namespace=False)
 @pass_session
 def apply(

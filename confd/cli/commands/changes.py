@@ -10,14 +10,13 @@ from confd.cli.api_client import value_of
 from confd.cli.command import Group
 from confd.cli.commands import documents
 from confd.cli.commands.completing import complete_change, complete_plan
-from confd.cli.commands.publish import break_glass_option, break_glass_query
+from confd.cli.commands.publish import break_glass_option, break_glass_query, show_outcome
 from confd.cli.errors import CommandError, Exit
 from confd.cli.forms import LIST_FORMS
 from confd.cli.listing import Kind, column
 from confd.cli.session import Session, common, pass_session
-from confd.cli.text import format_time, plural
+from confd.cli.text import format_time
 from confd.codec.strict_json import JsonObject
-from confd.codec.text import printable
 
 _PATH = "/api/v1/changes"
 
@@ -77,7 +76,7 @@ def propose_change(
     else:
         body["config"] = _document(session, words)
     query = {"namespace": session.namespace}
-    _show_outcome(session, value_of(session.controller.call("POST", _PATH, body, {}, query)))
+    show_outcome(session, value_of(session.controller.call("POST", _PATH, body, {}, query)))
 
 
 _COLUMNS = [
@@ -253,25 +252,7 @@ def _read(session: Session, number: int) -> JsonObject:
 
 
 def _verb(session: Session, number: int, verb: str, body: JsonObject) -> None:
-    _show_outcome(session, value_of(session.controller.call("POST", f"{_PATH}/{number}/{verb}", body)))
-
-
-def _show_outcome(session: Session, change: JsonObject) -> None:
-    """Print what a change waits for."""
-    session.screen.show(change, lambda: session.screen.line(printable(_next(change))))
-
-
-def _next(change: JsonObject) -> str:
-    """Return the state of a change, and what follows, in one sentence."""
-    number, state = change["id"], change["state"]
-    if state == "open":
-        missing = max(1, change["needed"] - len(change["approvals"]))
-        return f"Change {number} is open: {plural(missing, 'approval')} to go; confdctl change approve {number}"
-    if state == "approved":
-        return f"Change {number} is approved; confdctl change apply {number}"
-    if state == "scheduled":
-        return f"Change {number} is scheduled for {format_time(change['at'])}."
-    return f"Change {number} is {state}."
+    show_outcome(session, value_of(session.controller.call("POST", f"{_PATH}/{number}/{verb}", body)))
 
 
 def _draw(session: Session, change: JsonObject) -> None:

@@ -64,6 +64,7 @@ def get(session: Session, key: str | None, version: int | None, meta: bool) -> N
         ("confdctl set --edit -m 'new upstream'", "edit the current document"),
         ("render | confdctl set - --yes --wait applied --quorum 95", "publish from a script, and wait for the agents"),
         ("confdctl set config.yaml --dry-run", "show the diff without publishing"),
+        ("confdctl set limits.rate=10 --propose -m 'for the sale'", "propose the change to a reviewer"),
     ],
 )
 @click.argument("source", nargs=-1, metavar="[FILE|-] [KEY=VALUE]...", shell_complete=complete_source)

@@ -12,7 +12,7 @@ from attrs import define, field
 from confd.cli.api_client import tag_of
 from confd.cli.commands.convergence import wait_for_quorum
 from confd.cli.commands.documents import as_text
-from confd.cli.commands.publish import QUORUM_PERCENT, TIMEOUT_SECONDS, PublishOptions
+from confd.cli.commands.publish import QUORUM_PERCENT, TIMEOUT_SECONDS, PublishOptions, break_glass_query
 from confd.cli.commands.rollout_progress import follow, require_completed
 from confd.cli.commands.submissions import Submission, Submitter
 from confd.cli.document_files import LoadedDocument
@@ -123,7 +123,7 @@ class FolderChanges:
 
     def _creation(self, namespace: str, document: JsonObject) -> NamespaceChange:
         with self._naming(namespace):
-            self._session.controller.call("POST", _NAMESPACES, self._new(namespace, document), query={"dry_run": True})
+            self._create(namespace, document, dry_run=True)
         added = "".join(f"+{line}\n" for line in as_text(document).splitlines())
         patch = [{"op": "add", "path": "", "value": document}]
         return NamespaceChange(namespace, "created", document, patch=patch, text=f"+++ {namespace}\n{added}")
@@ -157,7 +157,7 @@ class FolderChanges:
             controller.call("DELETE", f"{_NAMESPACES}/{quote(change.namespace, safe='')}")
         elif change.action == "created":
             assert change.document is not None
-            controller.call("POST", _NAMESPACES, self._new(change.namespace, change.document))
+            self._create(change.namespace, change.document)
             made = controller.call("GET", _CONFIG, query={"namespace": change.namespace})
             change.tag = tag_of(made)
         else:
@@ -208,10 +208,13 @@ class FolderChanges:
 
     def _submission(self, change: NamespaceChange) -> Submission:
         assert change.document is not None and change.tag is not None
-        return Submission(_CONFIG, change.document, change.tag, {"comment": self._comment or None})
+        query = {"comment": self._comment or None, **break_glass_query(self._options.break_glass)}
+        return Submission(_CONFIG, change.document, change.tag, query)
 
-    def _new(self, namespace: str, document: JsonObject) -> JsonObject:
-        return {"name": namespace, "config": document} | ({"comment": self._comment} if self._comment else {})
+    def _create(self, namespace: str, document: JsonObject, **query: object) -> None:
+        body = {"name": namespace, "config": document} | ({"comment": self._comment} if self._comment else {})
+        query |= break_glass_query(self._options.break_glass)
+        self._session.controller.call("POST", _NAMESPACES, body, query=query)
 
     @contextmanager
     def _naming(self, namespace: str) -> Iterator[None]:

@@ -12,7 +12,7 @@ from confd.cli.api_client import tag_of, value_of
 from confd.cli.archives import read_archive
 from confd.cli.command import Command
 from confd.cli.commands.exporting import write_documents
-from confd.cli.commands.publish import ChangePublisher, PublishOptions
+from confd.cli.commands.publish import ChangePublisher, PublishOptions, break_glass_option, break_glass_query
 from confd.cli.commands.submissions import Submission
 from confd.cli.dumps import DumpedDocument, ReadOptions, read_dump, read_flat
 from confd.cli.errors import CommandError, Exit
@@ -20,6 +20,7 @@ from confd.cli.go_database import GoVersion, read_go_database
 from confd.cli.key_tree import inferred
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import plural
+from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
 
 _KINDS = ("consul", "etcd", "apollo", "nacos", "go-database", "properties", "env", "yaml", "toml", "json")
@@ -52,6 +53,7 @@ _KINDS = ("consul", "etcd", "apollo", "nacos", "go-database", "properties", "env
 @click.option("--force", is_flag=True, help="Overwrite files; import a history although versions were published.")
 @click.option("-m", "--comment", metavar="TEXT", help="Reason for the change, for the history.")
 @click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
+@break_glass_option
 @common()
 @pass_session
 def import_(
@@ -66,6 +68,7 @@ def import_(
     force: bool,
     comment: str | None,
     yes: bool,
+    break_glass: str | None,
 ) -> None:
     """
     Import the documents in FILE, a dump: the command asks no other server. The file is not changed.
@@ -82,25 +85,23 @@ def import_(
             raise CommandError(
                 Exit.USAGE, "--to, --prefix, --nest, --infer and --dry-run are not for go-database; leave them out."
             )
-        _import_history(session, file, force, comment, yes)
+        _import_history(session, file, force, comment, yes, break_glass)
         return
     documents = _read(session, kind, file, ReadOptions(prefix, nest), infer)
     if folder is not None:
+        if break_glass is not None:
+            raise CommandError(Exit.USAGE, "--break-glass has no effect with --to, which publishes nothing.")
         named = [(each.namespace or session.namespace, each.value) for each in documents]
         for path in write_documents(folder, named, force):
             session.screen.line(printable(path))
         return
-    if len(documents) > 1:
-        names = ", ".join(str(each.namespace) for each in documents[:5])
-        raise CommandError(
-            Exit.USAGE,
-            f"{printable(file)} holds {len(documents)} namespaces, such as {names}; write them with --to DIR, then run"
-            " confdctl apply -f DIR --create.",
-        )
-    options = PublishOptions(yes, dry_run, comment or f"imported from {kind}", None, None, None, None, force)
+    document = _only(documents, file)
+    options = PublishOptions(
+        yes, dry_run, comment or f"imported from {kind}", None, None, None, None, force, break_glass=break_glass
+    )
     publisher = ChangePublisher(session, options)
     tag = tag_of(session.controller.call("GET", "/api/v1/config", query={"namespace": session.namespace}))
-    publisher.publish(Submission("/api/v1/config", documents[0].value, tag, {"comment": options.comment}))
+    publisher.publish(Submission("/api/v1/config", document, tag, {"comment": options.comment}))
 
 
 def _read(session: Session, kind: str, file: str, options: ReadOptions, infer: bool) -> Sequence[DumpedDocument]:
@@ -120,7 +121,25 @@ def _read(session: Session, kind: str, file: str, options: ReadOptions, infer: b
     return [evolve(each, value=value) for each, (value, _) in changed]
 
 
-def _import_history(session: Session, file: str, force: bool, comment: str | None, yes: bool) -> None:
+def _only(documents: Sequence[DumpedDocument], file: str) -> JsonObject:
+    """
+    Return the document of a dump.
+
+    @raise CommandError: the dump has several.
+    """
+    if len(documents) > 1:
+        names = ", ".join(str(each.namespace) for each in documents[:5])
+        raise CommandError(
+            Exit.USAGE,
+            f"{printable(file)} holds {len(documents)} namespaces, such as {names}; write them with --to DIR, then run"
+            " confdctl apply -f DIR --create.",
+        )
+    return documents[0].value
+
+
+def _import_history(
+    session: Session, file: str, force: bool, comment: str | None, yes: bool, break_glass: str | None
+) -> None:
     session.require_consent(yes)
     found = read_go_database(file)
     current = found.current
@@ -134,7 +153,7 @@ def _import_history(session: Session, file: str, force: bool, comment: str | Non
         "poll_interval_seconds": found.poll_interval,
         "comment": comment or f"imported from the Go system, version {current.version}",
     }
-    query = {"namespace": session.namespace, "force": "true" if force else None}
+    query = {"namespace": session.namespace, "force": "true" if force else None, **break_glass_query(break_glass)}
     made = value_of(session.controller.call("POST", "/api/v1/config/import", body, query=query))
     session.screen.show(
         made,

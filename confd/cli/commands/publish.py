@@ -15,7 +15,7 @@ from confd.cli.commands.rollout_progress import draw_end, exposed_agents, follow
 from confd.cli.commands.submissions import Submission, Submitter
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
-from confd.cli.text import plural
+from confd.cli.text import format_time, plural
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
 from confd.model import Tag
@@ -45,6 +45,7 @@ class PublishOptions:
     force: bool = False
     if_match: str | None = None
     break_glass: str | None = None
+    propose: bool = False
 
     @property
     def plan(self) -> str | None:
@@ -59,6 +60,15 @@ class PublishOptions:
             raise CommandError(
                 Exit.USAGE, "--quorum has no effect with --rollout: the plan has a quorum for each wave; leave it out."
             )
+        if self.propose:
+            publishing = {
+                "--dry-run": self.dry_run,
+                "--wait": self.wait,
+                "--break-glass": self.break_glass,
+                "--rollout abort": self.rollout == "abort",
+            }
+            for option in (name for name, given in publishing.items() if given):
+                raise CommandError(Exit.USAGE, f"{option} has no effect with --propose, which publishes nothing.")
         try:
             if self.if_match is not None and self.if_match != "*":
                 Tag.parse(self.if_match)
@@ -84,6 +94,11 @@ _OPTIONS = {
         help="Publish only if this is the current tag; * skips the check.  [default: current tag at the start]",
     ),
     "break_glass": break_glass_option,
+    "propose": click.option(
+        "--propose",
+        is_flag=True,
+        help="Propose the change without a question, and publish nothing: it waits for approvals; see confdctl change.",
+    ),
     "rollout": click.option(
         "--rollout",
         metavar="PLAN",
@@ -148,13 +163,13 @@ class ChangePublisher:
 
     def __attrs_post_init__(self) -> None:
         # Before the user edits anything.
-        self._session.require_consent(self._options.yes or self._options.dry_run)
+        self._session.require_consent(self._options.yes or self._options.dry_run or self._options.propose)
 
     def publish(self, change: Submission) -> bool:
         """
-        Show the diff of a change, ask, and publish.
+        Show the diff of a change, ask, and publish; or propose it.
 
-        @return: whether it was published, or was no change; false after a dry run.
+        @return: whether it was published or proposed, or was no change; false after a dry run.
         @raise CommandError: the controller refused it, or the user declined.
         """
         session, screen = self._session, self._session.screen
@@ -164,6 +179,9 @@ class ChangePublisher:
         change = evolve(change, tag=self._options.if_match or current, query={**change.query, **query})
         submitter = Submitter(session, session.namespace, self._options.rollout)
         try:
+            if self._options.propose:
+                show_outcome(session, submitter.propose(change))
+                return True
             preview = submitter.preview(change)
         except CommandError as failure:
             if failure.code != "unchanged":
@@ -253,6 +271,24 @@ class ChangePublisher:
             screen.say(
                 "Some brokers are not notified yet. Their agents receive the version at their next poll at the latest."
             )
+
+
+def show_outcome(session: Session, change: JsonObject) -> None:
+    """Print what a change waits for."""
+    session.screen.show(change, lambda: session.screen.line(printable(_next(change))))
+
+
+def _next(change: JsonObject) -> str:
+    """Return the state of a change, and what follows, in one sentence."""
+    number, state = change["id"], change["state"]
+    if state == "open":
+        missing = max(1, change["needed"] - len(change["approvals"]))
+        return f"Change {number} is open: {plural(missing, 'approval')} to go; confdctl change approve {number}"
+    if state == "approved":
+        return f"Change {number} is approved; confdctl change apply {number}"
+    if state == "scheduled":
+        return f"Change {number} is scheduled for {format_time(change['at'])}."
+    return f"Change {number} is {state}."
 
 
 def _waves_in_words(preview: JsonObject) -> str:

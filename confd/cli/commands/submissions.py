@@ -20,7 +20,7 @@ _MAX_ATTEMPTS = 3
 _HINTS = {
     "rollout_active": "To see it, run: confdctl rollout",
     "plan_required": "To see the policy, run: confdctl policy",
-    "approval_required": "To propose the change, run: confdctl change propose",
+    "approval_required": "To propose the change, run: confdctl set FILE --propose",
     "frozen": "To list the freezes, run: confdctl freeze",
     "unknown_plan": "To list the plans, run: confdctl plans",
     "no_eligible_agent": "To see the agents and their states, run: confdctl agents",
@@ -63,6 +63,15 @@ class Submitter:
         """
         body: JsonObject = value_of(self._post(change, _precondition(change), dry_run=True))
         return body
+
+    def propose(self, change: Submission) -> JsonObject:
+        """
+        Propose a change; return it.
+
+        @raise CommandError: the controller refuses the change.
+        """
+        made: JsonObject = value_of(self._post(change, _precondition(change), propose=True))["change"]
+        return made
 
     def publish(self, change: Submission) -> JsonObject:
         """

@@ -25,6 +25,7 @@ from confd.access.change_requests import (
 from confd.access.freezes import text_of
 from confd.controller.access.approvals import counted, lost_permission
 from confd.errors import ConfdError, Conflict, Forbidden
+from confd.history import check_expected
 from confd.model import Document
 from confd.web.auth.principals import Principal
 
@@ -42,6 +43,7 @@ class Proposal:
     @ivar rollout: the rollout whose candidate the document replaces.
     @ivar plan: of the rollout to start; empty to publish to all callers.
     @ivar at: when the change is due, UTC; C{None} to wait for a person.
+    @ivar expected: see L{Draft.expected}.
     """
 
     document: Document
@@ -51,6 +53,7 @@ class Proposal:
     plan: str = ""
     poll_interval: int | None = None
     at: datetime | None = None
+    expected: frozenset[str] | None = None
 
     @property
     def checksum(self) -> str:
@@ -77,9 +80,11 @@ def propose(namespace: str, proposal: Proposal, author: Signer, now: datetime) -
     Return the function that makes a change for its surroundings.
 
     @raise Conflict: C{rollout_over}, from the function: the rollout has ended.
+    @raise PreconditionFailed: C{version_mismatch}, from the function.
     """
 
     def make(situation: Situation) -> ChangeRequest:
+        check_expected(proposal.expected, situation.tag)
         base, base_checksum = _base(situation, proposal)
         change = ChangeRequest(
             0,

@@ -45,6 +45,7 @@ class ChangeQuery(NamespaceQuery, forbid_unknown_fields=True):
         is open.
     @ivar if_changed: refuse a change to the document and the poll interval that are current, unless a rollout is open.
     @ivar break_glass: why the change is to pass the policy and the freezes of the namespace; only an admin gives it.
+    @ivar propose: propose the change in the place of a publish: it waits for approvals, or for a person who applies it.
     """
 
     dry_run: bool = False
@@ -54,6 +55,7 @@ class ChangeQuery(NamespaceQuery, forbid_unknown_fields=True):
     rollout: str | None = None
     if_changed: bool = False
     break_glass: BreakGlassReason | None = None
+    propose: bool = False
 
     @property
     def plan(self) -> str | None:
@@ -71,6 +73,9 @@ class ChangeQuery(NamespaceQuery, forbid_unknown_fields=True):
                 raise bad_field(name, f"{name} is for wait=applied; give both or neither.")
         if self.dry_run and self.wait is not None:
             raise bad_field("wait", "A dry run changes nothing that could be waited for; leave wait or dry_run away.")
+        if self.propose:
+            aborts = "abort" if self.rollout == SUPERSEDE else None
+            check_proposal(dry_run=self.dry_run or None, wait=self.wait, rollout=aborts, break_glass=self.break_glass)
 
 
 class PublishQuery(ChangeQuery, forbid_unknown_fields=True):
@@ -175,6 +180,18 @@ def conditions(call: Call, rollout: str | None, if_changed: bool = False) -> Jso
         "rollout": rollout or "",
         "if_changed": if_changed,
     }
+
+
+def check_proposal(**options: object) -> None:
+    """
+    Check that a call that proposes a change has no option of a publish.
+
+    @param options: values by name, C{None} for an option that is not given.
+    @raise Malformed: C{bad_field}.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise bad_field(name, f"A proposal publishes nothing; leave {name} or propose away.")
 
 
 def bad_field(name: str, sentence: str) -> Malformed:

@@ -126,6 +126,12 @@ class ChangeItem(TypedDict):
     version: int | None
 
 
+class ProposedBody(TypedDict):
+    """The answer to a call that proposed a change in the place of a publish."""
+
+    change: ChangeItem
+
+
 class ChangePage(TypedDict):
     """Changes, newest first; C{next} is the C{before} of the next page, if another page follows."""
 

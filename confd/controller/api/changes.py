@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 import msgspec
 from attrs import define
 
-from confd.access.change_requests import PENDING, STATES, ChangeJudge, ChangeRequest, Signer
+from confd.access.change_requests import PENDING, STATES, ChangeJudge, Signer
 from confd.codec import strict_json
 from confd.codec.headers import parse_rfc3339
 from confd.controller.access import change_rules
 from confd.controller.access.change_requests import ChangeRequests
 from confd.controller.access.change_rules import MAX_AHEAD, MIN_AHEAD, Proposal, signer_of
 from confd.controller.access.freezes import Freezes
-from confd.controller.access.policies import Policies
 from confd.controller.api.change_options import bad_field, change_draft, nested_draft
 from confd.controller.api.change_schemas import (
     ApplyRequest,
@@ -29,8 +28,8 @@ from confd.controller.api.change_schemas import (
     ReplacedBody,
     ScheduleRequest,
     WithdrawRequest,
-    change_item,
 )
+from confd.controller.api.proposals import Proposals
 from confd.controller.api.publishing import Publishing
 from confd.controller.api.rollout_schemas import RolloutStartBody
 from confd.controller.api.schemas import PublishBody
@@ -54,7 +53,7 @@ class ChangesApi:
     """Shows changes, and proposes, approves, schedules and applies them for people."""
 
     _changes: ChangeRequests
-    _policies: Policies
+    _proposals: Proposals
     _freezes: Freezes
     _configs: Configs
     _snapshot: Snapshot
@@ -81,7 +80,6 @@ class ChangesApi:
         Propose a change of a namespace. It waits for the approvals that the policy asks for, and then for its time, or
         for a person who applies it.
         """
-        assert call.attempt is not None
         wanted: ProposeRequest = call.body
         namespace: str = call.query.namespace
         at = self._time(call, namespace, wanted.at)
@@ -99,8 +97,8 @@ class ChangesApi:
             wanted.poll_interval_seconds,
             at,
         )
-        made = await self._changes.propose(namespace, proposal, signer_of(call.principal), call.attempt)
-        return Answer(strict_json.encode(self._item(made)), 201, {"Location": f"/api/v1/changes/{made.id}"})
+        item, headers = await self._proposals.propose(call, namespace, proposal)
+        return Answer(strict_json.encode(item), 201, headers)
 
     @endpoint(
         "GET",
@@ -115,7 +113,7 @@ class ChangesApi:
         query: ChangesQuery = call.query
         states = STATES if query.state is None else PENDING if query.state == "pending" else (query.state,)
         found = await self._changes.page(query.namespace, states, query.limit + 1, query.before)
-        body: ChangePage = {"items": [self._item(each) for each in found[: query.limit]]}
+        body: ChangePage = {"items": [self._proposals.item(each) for each in found[: query.limit]]}
         if len(found) > query.limit:
             body["next"] = found[query.limit - 1].id
         return body
@@ -124,7 +122,7 @@ class ChangesApi:
     async def change(self, call: Call, number: int) -> ChangeBody:
         """Show a change with its document, and with what it alters in the current one."""
         change = await self._changes.find(number)
-        body: ChangeBody = {**self._item(change)}  # type: ignore[typeddict-item]
+        body: ChangeBody = {**self._proposals.item(change)}  # type: ignore[typeddict-item]
         if change.document is None:
             return body
         body["config"] = msgspec.Raw(change.document.raw)
@@ -281,10 +279,7 @@ class ChangesApi:
         return await self._changes.noting(number, self._publishing.apply(prepared, call.attempt))
 
     async def _step(self, call: Call, number: int, judge: ChangeJudge, signer: Signer | None = None) -> ChangeItem:
-        return self._item(await self._changes.step(number, judge, call.attempt, signer))
-
-    def _item(self, change: ChangeRequest) -> ChangeItem:
-        return change_item(change, self._policies.of(change.namespace).approvals)
+        return self._proposals.item(await self._changes.step(number, judge, call.attempt, signer))
 
     def _time(self, call: Call, namespace: str, text: str | None) -> datetime | None:
         """

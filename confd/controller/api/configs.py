@@ -25,7 +25,9 @@ from confd.controller.api.change_options import (
     conditions,
     rollback_draft,
 )
+from confd.controller.api.change_schemas import ProposedBody
 from confd.controller.api.convergence import read_convergence
+from confd.controller.api.proposals import Proposals, naming_the_proposal
 from confd.controller.api.rollout_starts import RolloutStarts
 from confd.controller.api.schemas import ConvergenceBody, CurrentConfigBody, DryRunBody, PublishBody
 from confd.controller.configs.diff import difference
@@ -59,7 +61,7 @@ GO_POLL_INTERVAL = 30
 MAX_WAITING_PUBLISHES = 100
 
 _CHANGE_DOCS = Docs(
-    {200: (PublishBody, DryRunBody), 202: PublishBody},
+    {200: (PublishBody, DryRunBody), 202: (PublishBody, ProposedBody)},
     (Conflict, PreconditionFailed),
     takes=(IF_MATCH, IDEMPOTENCY_KEY),
     gives=(ETAG,),
@@ -81,6 +83,7 @@ class ConfigsApi:
     _registry: Registry
     _rollouts: Rollouts
     _rollout_starts: RolloutStarts
+    _proposals: Proposals
     _convergence: Convergence
     _policies: Policies
     _published: Callable[[str], Deferred[bool]]
@@ -146,8 +149,7 @@ class ConfigsApi:
     async def publish(self, call: Call) -> Answer:
         """Publish a document. The answer comes once it is on disk, and enough agents applied it for C{wait}."""
         query: PublishQuery = call.query
-        query.check()
-        await self._reader.require(query.namespace)
+        await self._check(query)
         draft = self._configs.draft(
             query.namespace,
             call.body,
@@ -157,7 +159,7 @@ class ConfigsApi:
             comment=query.comment,
             **conditions(call, query.rollout, query.if_changed),
         )
-        return await self._publish_or_preview(query, draft)
+        return await self._propose_or_publish(call, draft)
 
     @endpoint(
         "POST",
@@ -171,8 +173,7 @@ class ConfigsApi:
     async def rollback(self, call: Call) -> Answer:
         """Publish an old document as the next version; the poll interval stays."""
         query: ChangeQuery = call.query
-        query.check()
-        await self._reader.require(query.namespace)
+        await self._check(query)
         wanted: RollbackRequest = call.body
         draft = await rollback_draft(
             self._configs,
@@ -183,7 +184,25 @@ class ConfigsApi:
             comment=wanted.comment,
             **conditions(call, query.rollout, query.if_changed),
         )
-        return await self._publish_or_preview(query, draft)
+        return await self._propose_or_publish(call, draft)
+
+    async def _check(self, query: ChangeQuery) -> None:
+        query.check()
+        if not query.propose:
+            # A proposal may create a retired namespace again.
+            await self._reader.require(query.namespace)
+
+    async def _propose_or_publish(self, call: Call, draft: Draft) -> Answer:
+        query: ChangeQuery = call.query
+        if query.propose:
+            if query.plan is not None:
+                await self._rollouts.plan(query.plan)
+            elif query.rollout is not None:
+                self._policies.of(query.namespace).check_plan(query.namespace)
+            return await self._proposals.propose_draft(call, draft, query.plan)
+        path = "/api/v1/config" if draft.rollback_of is None else "/api/v1/config/rollback"
+        with naming_the_proposal(path, query.plan):
+            return await self._publish_or_preview(query, draft)
 
     async def _publish_or_preview(self, query: ChangeQuery, draft: Draft) -> Answer:
         plan = None if query.plan is None else await self._rollouts.plan(query.plan)
@@ -231,7 +250,7 @@ class ConfigsApi:
     async def _preview(self, query: ChangeQuery, draft: Draft, plan: PlanSpec | None) -> DryRunBody:
         """Return the body of a dry run."""
         there = (await self._reader.newest(draft.namespace)).configuration
-        check_expected(draft, there.tag)
+        check_expected(draft.expected, there.tag)
         try:
             await self._policies.check_draft(draft, plan)
         except PlanRequired as error:

@@ -20,9 +20,11 @@ class StartQuery(NamespaceQuery, forbid_unknown_fields=True):
     Where a rollout starts.
 
     @ivar break_glass: why the rollout is to pass the policy and the freezes of the namespace; only an admin gives it.
+    @ivar propose: propose the change that starts the rollout: it waits for approvals, or for a person who applies it.
     """
 
     break_glass: BreakGlassReason | None = None
+    propose: bool = False
 
 
 class RolloutsQuery(NamespaceQuery, forbid_unknown_fields=True):

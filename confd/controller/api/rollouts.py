@@ -11,9 +11,13 @@ from confd.codec import strict_json
 from confd.controller.agents.registry import Registry
 from confd.controller.api.change_options import (
     ChangeQuery,
+    bad_field,
     change_draft,
+    check_proposal,
     conditions,
 )
+from confd.controller.api.change_schemas import ProposedBody
+from confd.controller.api.proposals import Proposals, naming_the_proposal
 from confd.controller.api.rollout_requests import (
     STATES,
     CheckRequest,
@@ -65,6 +69,7 @@ class RolloutsApi:
 
     _rollouts: Rollouts
     _starts: RolloutStarts
+    _proposals: Proposals
     _configs: Configs
     _reader: ConfigReader
     _registry: Registry
@@ -80,7 +85,7 @@ class RolloutsApi:
         body=StartRequest,
         max_body=None,
         docs=Docs(
-            {202: RolloutStartBody},
+            {202: (RolloutStartBody, ProposedBody)},
             (Conflict, PreconditionFailed, NotFound, Gone, Unprocessable),
             takes=(IF_MATCH, IDEMPOTENCY_KEY),
             gives=(ETAG,),
@@ -91,15 +96,26 @@ class RolloutsApi:
     async def start(self, call: Call) -> Answer:
         """Publish a candidate and expose the first wave. The C{ETag} is the tag of the candidate."""
         wanted: StartRequest = call.body
-        await self._reader.require(call.query.namespace)
+        query: StartQuery = call.query
+        if query.propose:
+            check_proposal(break_glass=query.break_glass)
+            if not isinstance(wanted.plan, str):
+                raise bad_field("plan", "A proposal takes the name of a saved plan.")
+        else:
+            await self._reader.require(query.namespace)
         if isinstance(wanted.plan, str):
             if wanted.plan in (DIRECT, SUPERSEDE):
                 raise unknown_plan(wanted.plan)
             spec: PlanSpec = await self._rollouts.plan(wanted.plan)
         else:
             spec = parse_plan(wanted.plan, wanted.plan.get("name") or "inline")
-        draft = await self._draft(call, call.query.namespace, wanted, **conditions(call, spec.name))
-        return await self._starts.start(ChangeQuery(), draft, spec)
+        draft = await self._draft(call, query.namespace, wanted, **conditions(call, spec.name))
+        if query.propose:
+            return await self._proposals.propose_draft(call, draft, spec.name)
+        if not isinstance(wanted.plan, str):
+            return await self._starts.start(ChangeQuery(), draft, spec)
+        with naming_the_proposal("/api/v1/rollouts", None):
+            return await self._starts.start(ChangeQuery(), draft, spec)
 
     @endpoint(
         "GET",

@@ -114,7 +114,8 @@ class Dispatcher:
         try:
             principal = self._guard.identify(request)
             if declared.scope in (Scope.CLUSTER, Scope.QUERY):
-                allow(principal, declared.permissions, self._place(request, declared, _query_of(request, declared)[0]))
+                query, _ = _query_of(request, declared)
+                allow(principal, declared.needed(request.uri, query), self._place(request, declared, query))
             elif declared.permissions:
                 allow_somewhere(principal, declared.permissions)
             if size <= request.channel.factory.limits.body:
@@ -165,7 +166,7 @@ class Dispatcher:
                 principal = self._guard.identify(request)
                 request.caller = principal.who
                 place = await self._locate(request, declared, parts, query)
-                self._authorize(principal, declared, parts, place)
+                self._authorize(principal, declared, declared.needed(request.uri, query), parts, place)
                 if _break_glass(query):
                     allow(principal, (Permission.ADMIN,), NOWHERE)
             if not declared.reads:
@@ -206,14 +207,21 @@ class Dispatcher:
             return self._named(str(parts["name"]))
         return self._place(request, declared, query)
 
-    def _authorize(self, principal: Principal, declared: Endpoint, parts: Mapping[str, object], place: Place) -> None:
-        """Check that a caller has a permission of an endpoint in a place."""
-        if not declared.permissions or (declared.scope is Scope.TOKEN and parts["token_id"] == principal.token_id):
+    def _authorize(
+        self,
+        principal: Principal,
+        declared: Endpoint,
+        needed: tuple[Permission, ...],
+        parts: Mapping[str, object],
+        place: Place,
+    ) -> None:
+        """Check that a caller has one of the needed permissions in a place."""
+        if not needed or (declared.scope is Scope.TOKEN and parts["token_id"] == principal.token_id):
             return
         if declared.scope in (Scope.BODY, Scope.ANY):
-            allow_somewhere(principal, declared.permissions)
+            allow_somewhere(principal, needed)
         else:
-            allow(principal, declared.permissions, place)
+            allow(principal, needed, place)
 
     def _place(self, request: BoundedRequest, declared: Endpoint, query: object) -> Place:
         """Return the place of an endpoint of L{Scope.CLUSTER} or L{Scope.QUERY}."""

@@ -18,7 +18,7 @@ from confd.access.break_glass import MAX_REASON
 from confd.audit import Attempt
 from confd.errors import ConfdError
 from confd.model import DEFAULT_NAMESPACE, Document
-from confd.web.api.parsing import read_header
+from confd.web.api.parsing import peek, read_header
 from confd.web.auth.principals import Permission, Principal
 from confd.web.openapi.docs import Docs
 from confd.web.server.request import BoundedRequest
@@ -147,6 +147,8 @@ class Endpoint:
     @ivar sign_in: the address of the page for a browser whose user may not read this one; C{None} for an error in JSON.
     @ivar reads: whether it changes nothing.
     @ivar permissions: a caller needs one of them.
+    @ivar proposes: whether its query has the field C{propose}; a call that sets it needs L{Permission.CHANGE_PROPOSE}
+        only.
     @ivar audited: whether the audit log records its calls.
     """
 
@@ -166,6 +168,7 @@ class Endpoint:
     sign_in: str | None = field(default=None, kw_only=True)
     reads: bool = field(init=False)
     permissions: tuple[Permission, ...] = field(init=False)
+    proposes: bool = field(init=False)
     audited: bool = field(init=False)
 
     @scope.default
@@ -182,10 +185,25 @@ class Endpoint:
             return ()
         return (self.needs,) if isinstance(self.needs, Permission) else self.needs
 
+    @proposes.default
+    def _find_proposes(self) -> bool:
+        return "propose" in self.query.__struct_fields__
+
     @audited.default
     def _find_audited(self) -> bool:
         changes = self.recorded or not self.reads
         return changes and bool(self.permissions) and Permission.AGENT_SERVE not in self.permissions
+
+    def needed(self, uri: bytes, query: object) -> tuple[Permission, ...]:
+        """
+        Return the permissions that a request needs; one of them is enough.
+
+        @param query: the query of the request, C{None} if it is invalid.
+        """
+        if not self.proposes:
+            return self.permissions
+        proposes = peek(uri, "propose", "") == "true" if query is None else query.propose  # type: ignore[attr-defined]
+        return (Permission.CHANGE_PROPOSE,) if proposes else self.permissions
 
     def __call__(self, handler: H) -> H:
         """Declare a method as the handler."""

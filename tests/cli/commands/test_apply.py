@@ -52,6 +52,19 @@ class Case(SynchronousTestCase):
 class PublishTests(Case):
     """Without C{--check} and C{--dry-run}."""
 
+    def test_reason_for_break_glass_passes_policies(self):
+        self.create("edge", "web")
+        for name in ("edge", "web"):
+            self.assertEqual(self.cli.type("policy", "set", "-n", name, "--approvals", "1").status, 0)
+        self.assertEqual(self.cli.type("namespaces", "retire", "web", "--yes").status, 0)
+        self.write(edge=URL, web=URL)
+        refused = self.apply("--yes", "--create", status=Exit.DENIED)
+        self.assertIn("needs 1 approval", refused.err)
+        self.apply("--yes", "--create", "--break-glass", "the shop is down")
+        self.assertEqual(self.versions(), {"default": 1, "edge": 2, "web": 2})
+        history = json.loads(self.cli.type("history", "-n", "edge", "-o", "json").out)
+        self.assertEqual(history[0]["break_glass"], "the shop is down")
+
     def test_publishes_the_documents_that_differ(self):
         self.create("edge", "web")
         self.write(default=URL, edge={"url": "https://old.example"})

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.cli.errors import CommandError, Exit
 from confd.cli.go_database import read_go_database
 from tests.cli.go_files import go_database, url
-from tests.cli.harness import CliHarness, answer, refusal
+from tests.cli.harness import CliHarness, answer, current_config, published, publisher, refusal
 
 PATH = "POST /api/v1/config/import"
 
@@ -120,6 +120,22 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual(
             json.loads(self.cli.type("import", "--from", "go-database", path, "-y", "-o", "json").out)["version"], 4
         )
+
+    def test_reason_for_break_glass_goes_with_each_call(self):
+        dump = self.mktemp()
+        with open(dump, "w", encoding="utf-8") as file:
+            json.dump(url(4), file)
+        self.table["GET /api/v1/config"] = current_config({})
+        self.table["POST /api/v1/config"] = publisher(published())
+        why = ("--break-glass", "down", "-y")
+        self.assertEqual(self.cli.type("import", "--from", "json", dump, *why).status, Exit.OK)
+        self.assertEqual(
+            self.cli.type("import", "--from", "go-database", go_database(self.mktemp(), 4), *why).status, 0
+        )
+        sent = [each for each in self.cli.controller.asked if each.method == "POST"]
+        self.assertEqual([each.query["break_glass"] for each in sent], ["down"] * 3)
+        ended = self.cli.type("import", "--from", "json", dump, *why, "--to", self.mktemp())
+        self.assertEqual(ended.status, Exit.USAGE)
 
     def test_import_sends_nothing_without_consent(self):
         path = go_database(self.mktemp(), 4)

@@ -60,8 +60,36 @@ class SetTests(Case):
         sent = self.cli.controller.requests("POST", "/api/v1/config")
         self.assertEqual([each.query["break_glass"] for each in sent], ["down"] * 2)
 
+    def test_proposal_is_sent_at_once_and_publishes_nothing(self):
+        change = {"id": 41, "state": "open", "needed": 2, "approvals": [{}]}
+        for path, words, body in (
+            (POST, ("set", "url=y", "-m", "why", "--rollout", "canary"), BASE | {"url": "y"}),
+            (BACK, ("rollback", "1"), {"version": 1}),
+        ):
+            self.table[path] = answer({"change": change}, 202)
+            ended = self.cli.type(*words, "--propose")
+            self.assertEqual((ended.status, ended.err), (0, ""))
+            self.assertEqual(ended.out, "Change 41 is open: 1 approval to go; confdctl change approve 41\n")
+            [sent] = self.cli.controller.requests(*path.split())
+            self.assertEqual((sent.body, sent.query["propose"], sent.query["if_changed"]), (body, "true", "true"))
+            self.assertEqual(sent.headers["If-Match"], f'"{TAG}"')
+            self.assertNotIn("Idempotency-Key", sent.headers)
+        self.table[POST] = refusal(409, "unchanged", "No.")
+        self.assertIn("Nothing to publish", self.cli.type("set", "url=y", "--propose").out)
+
+    def test_proposal_takes_no_option_of_a_publish(self):
+        for words in (["--dry-run"], ["--wait", "applied"], ["--break-glass", "x"], ["--rollout", "abort"]):
+            ended = self.cli.type("set", "url=y", "--propose", *words)
+            self.assertEqual(ended.status, Exit.USAGE, words)
+            self.assertIn(words[0], ended.err)
+        self.assertEqual(self.cli.controller.asked, [])
+
     def test_refusal_names_the_command_that_shows_what_holds(self):
-        for code, command in (("plan_required", "confdctl policy"), ("frozen", "confdctl freeze")):
+        for code, command in (
+            ("plan_required", "confdctl policy"),
+            ("frozen", "confdctl freeze"),
+            ("approval_required", "confdctl set FILE --propose"),
+        ):
             self.table["POST /api/v1/config"] = refusal(403, code, "No.")
             self.assertIn(f"run: {command}", self.cli.type("set", "url=y", "--yes").err)
 

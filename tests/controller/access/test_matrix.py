@@ -36,9 +36,12 @@ EXPECTED = """
     GET    /api/v1/blocked                                     agents.write                           cluster
     DELETE /api/v1/blocked/<agent_id>                          agents.write                           cluster
     POST   /api/v1/config                                      config.publish                         query
+    POST   /api/v1/config?propose=true                         change.propose                         query
     POST   /api/v1/config/rollback                             config.publish                         query
+    POST   /api/v1/config/rollback?propose=true                change.propose                         query
     POST   /api/v1/config/import                               admin                                  query
     POST   /api/v1/rollouts                                    config.publish                         query
+    POST   /api/v1/rollouts?propose=true                       change.propose                         query
     GET    /api/v1/rollouts                                    rollouts.read                          query
     GET    /api/v1/rollouts/<int:number>                       rollouts.read                          rollout
     GET    /api/v1/rollouts/<int:number>/agents                rollouts.read                          rollout
@@ -200,7 +203,15 @@ class MatrixTests(SynchronousTestCase):
                 if not declared.path.startswith("/dashboard/"):
                     yield declared
 
-    def request(self, declared: Endpoint, secret: str, namespace: str) -> Reply:
+    def calls(self) -> Iterator[tuple[Endpoint, str]]:
+        """Yield the declarations, each with its row; a call that proposes a change has a row of its own."""
+        for declared in self.declared():
+            name = f"{declared.method} {declared.path}"
+            yield declared, name
+            if declared.proposes:
+                yield declared, f"{name}?propose=true"
+
+    def request(self, declared: Endpoint, secret: str, namespace: str, name: str = "") -> Reply:
         """Send a request to an endpoint, which acts in a namespace."""
         path = declared.path.replace("<agent_id>", self.agents[namespace]).replace("<int:version>", "1")
         numbers = self.changes if declared.scope is Scope.CHANGE else self.rollouts
@@ -208,7 +219,7 @@ class MatrixTests(SynchronousTestCase):
         path = path.replace("<name>", namespace) if declared.scope is Scope.NAMESPACE else path
         path = re.sub(r"<\w+>", "nothing", path)
         if declared.scope is Scope.QUERY:
-            path += f"?namespace={namespace}"
+            path += f"?namespace={namespace}{'&propose=true' * name.endswith('?propose=true')}"
         elif declared.method == "DELETE":
             path += "?nonsense=1"
         # Neither a stream nor a change is to begin: the body or the query of a change is invalid.
@@ -220,24 +231,23 @@ class MatrixTests(SynchronousTestCase):
 
     def test_each_endpoint_is_in_the_table(self) -> None:
         found = {
-            f"{each.method} {each.path}": Row(
-                frozenset(permission.value for permission in each.permissions),
-                each.needs.value if isinstance(each.needs, Open) else each.scope.value,
+            name: Row(
+                frozenset(each.value for each in declared.needed(b"/?" + name.partition("?")[2].encode(), None)),
+                declared.needs.value if isinstance(declared.needs, Open) else declared.scope.value,
             )
-            for each in self.declared()
+            for declared, name in self.calls()
         }
         self.assertEqual(found, ROWS)
 
     def test_each_role_may_do_what_the_table_says_and_nothing_else(self) -> None:
         wrong, count = [], 0
-        for declared in self.declared():
-            name = f"{declared.method} {declared.path}"
+        for declared, name in self.calls():
             for role in (each.value for each in Role):
                 for namespace in (MINE, OTHER, UNKNOWN):
                     meant = expected(ROWS[name], role, namespace)
                     if role == "admin" and namespace == UNKNOWN and meant == "allowed":
                         continue
-                    reply = self.request(declared, self.secrets[role], namespace)
+                    reply = self.request(declared, self.secrets[role], namespace, name)
                     if is_stream(declared):
                         found, meant = str(reply.status), {"allowed": "200", "forbidden": "403", "hidden": "404"}[meant]
                     else:

@@ -116,7 +116,7 @@ def publish(cursor: Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
     if made is not None:
         _check_answer(cursor, draft, made)
         return Written(made)
-    check_expected(draft, there.current.tag)
+    check_expected(draft.expected, there.current.tag)
     change = check_draft(cursor, draft, there.current)
     if there.rollout is not None and draft.rollout != SUPERSEDE:
         raise rollout_active(draft.namespace, there.rollout)

@@ -35,7 +35,7 @@ def start(cursor: Cursor, start: Start, keep: int) -> Written[Stepped]:
     if answered is not None:
         return Written(_started(cursor, answered))
     current = standing.newest
-    check_expected(draft, standing.current.tag)
+    check_expected(draft.expected, standing.current.tag)
     change = configs.check_draft(cursor, draft, standing.current, len(start.plan.waves))
     if standing.rollout is not None:
         raise rollout_active(draft.namespace, standing.rollout)
