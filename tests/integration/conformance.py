@@ -7,7 +7,7 @@ within the bounds of promise G4, and the history so far must keep all promises. 
     class PigeonTests(make_conformance_tests("PIGEON", environ={"PIGEON_LOFT": ...})): ...
 
 The environment: C{CONFD_SEED} repeats a run, C{CONFD_LONG=1} makes outages last 60 seconds, and C{CONFD_ROUNDS} is the
-number of times that agents start during POSTs.
+number of times that agents start during POSTs. A strategy with processes of its own starts them in C{prepare}.
 """
 
 from __future__ import annotations
@@ -63,6 +63,10 @@ def make_conformance_tests(
     class ConformanceTests(SynchronousTestCase):
         skip = why_not
 
+        def prepare(self, fleet: RecordedFleet) -> list[Fault]:
+            """Start what the strategy needs besides a broker, before the controller starts; return more faults."""
+            return []
+
         def test_every_fault(self) -> None:
             """Meet all faults, one after the other."""
             seed = int(os.environ.get("CONFD_SEED") or time.time_ns() % 10**6)
@@ -72,7 +76,7 @@ def make_conformance_tests(
             fleet = RecordedFleet(folder, strategy, random, broker and broker(folder), dict(environ))
             self.addCleanup(fleet.close)
             fleet.open()
-            faults = _faults(fleet, pushes)
+            faults = _faults(fleet, pushes) + self.prepare(fleet)
             random.shuffle(faults)
             ended = [_push] if pushes else []
             for number, fault in enumerate([_begin, *faults, *ended]):
@@ -198,6 +202,7 @@ def _start_agents(fleet: RecordedFleet, interval: int) -> None:
         for _ in range(fleet.random.randrange(1, 8)):
             fleet.publish(interval)
             time.sleep(fleet.random.uniform(0, 0.2))
+        fleet.until_up()
         fleet.settle()
     fleet.publish()
 

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from confd.codec import strict_json
 from tests.integration.brokers import Broker
-from tests.integration.fleet import ADMIN, Fleet, Process, eventually, request
+from tests.integration.fleet import ADMIN, PATIENCE, Fleet, Process, eventually, request
 from tests.integration.history import History, violations
 from tests.integration.launcher import fork
 from tests.integration.proxy import Proxy
@@ -77,7 +77,7 @@ class RecordedFleet:
         """Add all processes, and start the proxies; start no process."""
         self.history = History(self.folder / "history.jsonl")
         self.daemons = Fleet(self.folder, INTERVAL, fork)
-        controllers = self._proxy(self.daemons.port)
+        controllers = self.proxy(self.daemons.port)
         options = ["--controller-url", f"http://127.0.0.1:{controllers.port}", "--backoff-max", "4"]
         options += ["--distribution-strategy", self.strategy]
         there = list(self.options)
@@ -85,7 +85,7 @@ class RecordedFleet:
             server = self.broker.server
             self._stack.callback(server.stop)
             there += ["--distribution-strategy", self.strategy, *self.broker.options(server.port)]
-            options += self.broker.options(self._proxy(server.port, self.broker).port)
+            options += self.broker.options(self.proxy(server.port, self.broker).port)
         self.controller = self.daemons.controller(*there)
         self.controller.health = f"{self.daemons.url}/health"
         for name in self.names:
@@ -99,7 +99,8 @@ class RecordedFleet:
         """End all processes and proxies."""
         self._stack.close()
 
-    def _proxy(self, port: int, broker: Broker | None = None) -> Proxy:
+    def proxy(self, port: int, broker: Broker | None = None) -> Proxy:
+        """Start a proxy before a port, which faults of the network meet, too."""
         proxy = Proxy(port, Random(self.random.random()), None if broker is None else broker.message).start()
         self._stack.callback(proxy.close)
         self.proxies.append(proxy)
@@ -120,7 +121,7 @@ class RecordedFleet:
             self.history.started(name)
             agent.start(wait=False)
         if wait:
-            self.until(lambda: all(agent.up() for agent in self.agents.values()), "up", RETURN)
+            self.until_up()
 
     def publish(self, interval: int = INTERVAL) -> Answer:
         """
@@ -156,6 +157,10 @@ class RecordedFleet:
     def _settled(self) -> bool:
         newest = self.history.newest()
         return all(self.history.current(name) == newest for name in self.agents)
+
+    def until_up(self) -> None:
+        """Wait until all agents serve; the start of a program may take long on a busy machine."""
+        self.until(lambda: all(agent.up() for agent in self.agents.values()), "up", PATIENCE)
 
     def until_path(self, path: str) -> None:
         """Wait until all agents report a path of changes."""
