@@ -52,7 +52,7 @@ from confd.controller.audit_export.composition import make_audit_exports
 from confd.controller.audit_log import AuditLog
 from confd.controller.configs.herd import HerdBudget
 from confd.controller.configs.identity import ClusterIdentity
-from confd.controller.configs.publishers import Publishers, make_broker_publishers
+from confd.controller.configs.publishers import Publishers, make_publishers
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.schema import Schema
 from confd.controller.configs.service import Configs, first_draft
@@ -152,9 +152,8 @@ def compose(
     snapshot = Snapshot(identity.keys)
     if brokers is None:
         brokers = make_brokers(reactor, settings, settings.distribution_strategy)
-    broker_publishers = make_broker_publishers(reactor, brokers, snapshot, random, Offload(in_threads_of(reactor)))
     herd = HerdBudget(reactor, settings.herd_requests, settings.herd_bytes)
-    publishers = Publishers(reactor, snapshot, broker_publishers)
+    publishers = make_publishers(reactor, store, brokers, snapshot, random, Offload(in_threads_of(reactor)))
     config_stream = ConfigStream(reactor, snapshot, herd.stream)
     registry = Registry(store, reactor, now, snapshot.poll_interval, settings.max_agents)
     convergence = Convergence(store, registry, reactor, lane=snapshot.lane)
@@ -205,7 +204,7 @@ def compose(
     store.subscribe(feed.hint)
     convergence.changes.add(event_feed.convergence_changed)
     convergence.applications.add(speed.measure)
-    for each in broker_publishers:
+    for each in publishers.broker_publishers:
         each.broker.watch(each.broker_returned)
     configs, reader = Configs(store, schema, feed, now), ConfigReader(snapshot, feed)
     rollouts = Rollouts(store, driver, views, snapshot, reader, registry, feed, now)
@@ -227,7 +226,7 @@ def compose(
         report_intake,
         config_stream,
         event_feed,
-        broker_publishers,
+        publishers.broker_publishers,
         shown,
     )
     readiness = Readiness(

@@ -20,6 +20,7 @@ from confd.changes import Committed, ReceivedReport, ReportVerdict
 from confd.codec.selectors import Selector
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.interfaces import IAuditStore, IChangeRequestStore, IChangeStore, IConfigStore, IHealth
+from confd.interfaces.announcements import IAnnouncements
 from confd.interfaces.webhooks import IWebhookStore
 from confd.model import Draft, Registration, Tag
 from confd.reports import AgentRecord, VersionOutcome
@@ -249,10 +250,8 @@ class IPolicyStore(Interface):
 
     The store refuses what a policy forbids, in the transaction of the write. A policy outlives its namespace. A write
     whose attempt has a reason for break-glass is refused by neither policies nor freezes; it leaves a record and a
-    change C{break_glass} in the same transaction.
-
-    With a plan in the policy, the store refuses with L{PlanRequired}: publish, but for an undo that is free; start
-    without a wave before the last.
+    change C{break_glass} in the same transaction. With a plan in the policy, the store refuses with L{PlanRequired}:
+    publish, but for an undo that is free; start without a wave before the last.
     """
 
     def policies() -> Deferred[Mapping[str, Policy]]:
@@ -299,6 +298,7 @@ class IControllerStore(
     IPolicyStore,
     IWebhookStore,
     IChangeRequestStore,
+    IAnnouncements,
     IAuditStore,
     IHealth,
 ):

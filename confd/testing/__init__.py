@@ -23,6 +23,7 @@ from confd.testing.examples import (
 )
 from confd.testing.freezes import make_ifreezestore_tests
 from confd.testing.memory import MemoryStore
+from confd.testing.memory_shared import SharedMemory, SharedMemoryStore
 from confd.testing.outputs import MemoryOutput, OutputFixture, make_ioutput_tests
 from confd.testing.policies import make_ipolicystore_tests
 from confd.testing.reports import make_ireportstore_tests
@@ -41,6 +42,8 @@ __all__ = [
     "MemorySink",
     "MemoryStore",
     "OutputFixture",
+    "SharedMemory",
+    "SharedMemoryStore",
     "SharedStoreFixture",
     "StoreFixture",
     "StrategyFixture",

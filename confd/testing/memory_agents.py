@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, succeed
 
 from confd.changes import AGENT, LABELS, AgentChange, ReceivedReport, ReportVerdict
 from confd.codec.headers import parse_rfc3339, rfc3339
@@ -16,14 +15,6 @@ from confd.controller.store.change_log import Written, registration_changes
 from confd.controller.store.report_verdicts import PublishTimes, judge_reports
 from confd.model import Registration
 from confd.reports import AgentRecord, VersionOutcome, agent_blocked, unknown_agent
-
-
-class OneProcess:
-    """The part of a store that no other controller uses."""
-
-    def heard(self) -> Deferred[tuple[Mapping[str, datetime], bool]]:
-        """Fire with no polls of others."""
-        return succeed(({}, False))
 
 
 @define(eq=False)

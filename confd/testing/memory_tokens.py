@@ -16,11 +16,11 @@ from confd.changes import Committed
 from confd.controller.interfaces import ITokenStore
 from confd.controller.store.change_log import Written, token_change
 from confd.controller.store.database import describe_token
-from confd.testing.memory_agents import OneProcess
+from confd.controller.store.sole import SoleController
 
 
 @implementer(ITokenStore)
-class TokenRows(OneProcess):
+class TokenRows(SoleController):
     """The part of a L{confd.testing.memory.MemoryStore} that keeps tokens."""
 
     _write: Callable[..., Deferred[Any]]

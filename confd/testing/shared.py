@@ -13,7 +13,8 @@ from confd.audit import verify
 from confd.changes import REVISION, Change
 from confd.controller.interfaces import IControllerStore
 from confd.errors import ConfdError, NotFound
-from confd.model import Registration
+from confd.interfaces.announcements import Claim
+from confd.model import DEFAULT_NAMESPACE, Registration
 from confd.reports import ReportState
 from confd.rollouts.rollout import Rollout
 from confd.rollouts.steps import NextStep
@@ -140,5 +141,33 @@ def make_shared_store_tests(fixture: SharedStoreFixture) -> type[TestCase]:
             self.assertEqual(sorted(each.value.done for each in made), [False, True])
             rollout, _ = await self.other.rollout(1)
             self.assertEqual((rollout.step, rollout.state), (seen + 1, "paused"))
+
+        async def test_announcement_is_made_by_its_controller_or_claimed_once(self) -> None:
+            for each in (self.store, self.other):
+                each.announce_to(["A", "B"])
+            seq = (await self.store.publish(a_draft(2))).seq
+            self.assertEqual([each.is_own(seq) for each in (self.store, self.other)], [True, False])
+            claims = [await each.claim(["A"], seq, 0.0) for each in (self.other, self.store)]
+            self.assertEqual(claims, [[Claim("A", DEFAULT_NAMESPACE, seq)], []])
+            await self.other.announced({("A", DEFAULT_NAMESPACE): seq})
+            again = (await self.other.publish(a_draft(3))).seq
+            self.assertEqual(await self.store.claim(["A", "B"], again - 1, 0.0), [])
+            self.assertEqual(len(await self.store.claim(["A", "B"], again, 0.0)), 2)
+
+        async def test_announced_changes_are_not_claimed(self) -> None:
+            self.store.announce_to(["A"])
+            await self.store.create_namespace(a_draft(1, namespace="b"))
+            await self.store.retire_namespace("b")
+            await self.store.create_namespace(a_draft(1, namespace="c"))
+            seq = (await self.store.rotate_keys()).seq
+            await self.store.register(Registration(agent_id="a"), b"", NOON)
+            done = {("A", DEFAULT_NAMESPACE): seq, ("A", "b"): seq, ("A", "c"): seq - 1}
+            await self.other.announced(done)
+            self.assertEqual(await self.other.claim(["A"], seq, 0.0), [Claim("A", "c", seq)])
+
+        async def test_fresh_announcement_is_not_late(self) -> None:
+            self.store.announce_to(["A"])
+            seq = (await self.store.publish(a_draft(2))).seq
+            self.assertEqual(await self.other.claim(["A"], seq, 3600.0), [])
 
     return SharedStoreTests

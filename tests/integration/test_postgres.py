@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from http.client import HTTPException
+from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.controller.store.postgres.server import PostgresServer, shared_server
 from tests.integration.fleet import ADMIN, AGENT, Fleet, Process, eventually, free_port, request, staged
+from tests.integration.servers import NatsServer, RedisServer, missing
+
+
+def announcing(redis: int, nats: int) -> dict[str, str]:
+    """Return the settings of brokers on two ports."""
+    return {
+        "DISTRIBUTION_STRATEGY": "POLLER,REDIS,NATS",
+        "REDIS_ADDRESS": f"127.0.0.1:{redis}",
+        "NATS_URL": f"nats://127.0.0.1:{nats}",
+    }
 
 
 class PostgresTests(SynchronousTestCase):
@@ -27,7 +39,12 @@ class PostgresTests(SynchronousTestCase):
         url = server.url(server.new_database())
         fleet, address = staged(self)
         worker, controller = fleet.worker().start(), fleet.controller()
-        controller.environ = {"DATABASE_URL": url, "DATABASE_INIT": "true"}
+        redis, nats = brokers = self.brokers()
+        controller.environ = {
+            "DATABASE_URL": url,
+            "DATABASE_INIT": "true",
+            **announcing(*(each.port for each in brokers)),
+        }
         controller.start()
         agent = fleet.agent(worker).start()
         self.assertEqual(fleet.publish({"url": f"{address}/2"}).status, 200)
@@ -40,6 +57,9 @@ class PostgresTests(SynchronousTestCase):
         self.assertEqual(sorted(acknowledged), list(range(3, newest + 1)))
         controller.start()
         self.assertEqual(fleet.current()["version"], newest)
+        self.applied(other, newest)
+        newest += 1
+        self.announced_by_another(fleet, other, redis, nats, newest)
         self.applied(other, newest)
         server.stop(signal.SIGQUIT)
         refused = fleet.publish({"url": f"{address}/3"})
@@ -58,8 +78,9 @@ class PostgresTests(SynchronousTestCase):
         """Start another controller on the same database; return its address."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        second = fleet.add("second", ["confd-controller", "--port", str(port)], f"{url}/ready")
-        second.environ = first.environ
+        second = fleet.add("second", ["confd-controller", "--port", str(port)], f"{url}/health")
+        # It reaches no broker: the first controller announces for it.
+        second.environ = first.environ | announcing(free_port(), free_port())
         second.start()
         return url
 
@@ -91,6 +112,30 @@ class PostgresTests(SynchronousTestCase):
         for each in senders:
             each.join()
         return acknowledged
+
+    def brokers(self) -> tuple[RedisServer, NatsServer]:
+        """Start a Redis and a NATS, until the test is over."""
+        for name in ("redis-server", "nats-server"):
+            if (why := missing(name)) is not None:
+                raise SkipTest(why)
+        folder = Path(self.mktemp()).resolve()
+        servers = RedisServer(folder), NatsServer(folder)
+        for each in servers:
+            self.addCleanup(each.stop)
+            each.start()
+        return servers
+
+    def announced_by_another(self, fleet: Fleet, url: str, redis: RedisServer, nats: NatsServer, version: int) -> None:
+        """Publish at a controller that reaches no broker; wait until the brokers have the version."""
+        document = {"url": f"{fleet.url}/health"}
+        with socket.create_connection(("127.0.0.1", nats.port), timeout=30) as subscriber:
+            subscriber.sendall(b"CONNECT {}\r\nSUB config.worker.update 1\r\nPING\r\n")
+            lines = subscriber.makefile("rb")
+            eventually(lambda: lines.readline().startswith(b"PONG"))
+            self.assertEqual(request("POST", f"{url}/api/v1/config", document, ADMIN).json()["version"], version)
+            eventually(lambda: f'"version":"{version}"'.encode() in lines.readline())
+        # The second line is the value.
+        eventually(lambda: f'"version":"{version}"' in redis.call("GETRANGE latest_config 0 40", "PING")[1])
 
     def applied(self, url: str, version: int) -> None:
         """Wait until the agent has applied a version."""

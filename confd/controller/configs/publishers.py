@@ -20,7 +20,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.changes import Change, Contents
+from confd.controller.configs.announcer import Announcer
 from confd.controller.configs.snapshot import EncodedConfig, Snapshot
+from confd.controller.interfaces import IControllerStore
 from confd.errors import ConfdError
 from confd.interfaces import IBroker, IChangeListener
 from confd.runtime.offload import Offload
@@ -48,6 +50,7 @@ class BrokerPublisher(Service):
 
     @ivar delivered: announcements that the broker accepted so far.
     @ivar failures: failed attempts so far.
+    @ivar accepted: called with the namespace and the number of the change of each announcement that the broker has.
     """
 
     log = Logger()
@@ -68,9 +71,11 @@ class BrokerPublisher(Service):
         self.broker = broker
         self._clock = clock
         self.delivered = self.failures = 0
+        self.accepted: Callable[[str, int], object] = lambda namespace, seq: None
         self._offload, self._current = offload or Offload(maybeDeferred), current
         self._backoff = backoff
-        self._outgoing: dict[str, EncodedConfig] = {}
+        #: With the number of the change.
+        self._outgoing: dict[str, tuple[EncodedConfig, int]] = {}
         self._receipts: dict[str, list[Deferred[None]]] = {}
         self._repeats: Iterator[EncodedConfig] = iter(())
         self._planned: list[IDelayedCall] = []
@@ -88,9 +93,13 @@ class BrokerPublisher(Service):
         self._cancel_repeats()
         return self._loop.stopService()
 
-    def post(self, encoded: EncodedConfig) -> None:
-        """Announce a configuration, in place of an older one of its namespace."""
-        self._outgoing[encoded.configuration.namespace] = encoded
+    def post(self, encoded: EncodedConfig, seq: int = 0) -> None:
+        """
+        Announce a configuration, in place of an older one of its namespace.
+
+        @param seq: number of the change that made it.
+        """
+        self._outgoing[encoded.namespace] = encoded, seq
         self._loop.hurry()
 
     def waiting(self) -> int:
@@ -124,15 +133,16 @@ class BrokerPublisher(Service):
         while self._outgoing:
             namespace = next(iter(self._outgoing))
             # To the end of the queue: a namespace that the broker always refuses must not delay the others.
-            encoded = self._outgoing[namespace] = self._outgoing.pop(namespace)
+            encoded, seq = self._outgoing[namespace] = self._outgoing.pop(namespace)
             try:
                 await self._announce(encoded)
             except ConfdError as error:
                 self._delayed(encoded, error.message)
                 return False
             self._reason = None
-            if self._outgoing[namespace] is encoded:
+            if self._outgoing[namespace][0] is encoded:
                 del self._outgoing[namespace]
+                self.accepted(namespace, seq)
                 waiting = self._receipts.pop(namespace, [])
                 while waiting:
                     waiting.pop().callback(None)
@@ -173,28 +183,47 @@ class BrokerPublisher(Service):
 
 @implementer(IChangeListener)
 class Publishers(MultiService):
-    """The publishers of all brokers."""
+    """
+    The publishers of all brokers.
 
-    def __init__(self, clock: IReactorTime, snapshot: Snapshot, broker_publishers: Sequence[BrokerPublisher]) -> None:
+    @ivar broker_publishers: one for each.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        snapshot: Snapshot,
+        broker_publishers: Sequence[BrokerPublisher],
+        announcer: Announcer | None = None,
+    ) -> None:
+        """
+        @param announcer: shares the announcements with other controllers; C{None} for a sole controller.
+        """
         super().__init__()
-        self._clock, self._snapshot = clock, snapshot
-        self._broker_publishers = broker_publishers
+        self._clock, self._snapshot, self._announcer = clock, snapshot, announcer
+        self.broker_publishers = broker_publishers
         for broker_publisher in broker_publishers:
             broker_publisher.setServiceParent(self)
+        if announcer is not None:
+            announcer.setServiceParent(self)
 
     def load(self, contents: Contents) -> None:
+        if self._announcer is not None:
+            self._announcer.applied = contents.seq
+            return
         # A crash may have come between a commit and its announcement.
         for encoded in self._snapshot.published():
             self.post(encoded)
 
     def apply(self, change: Change) -> None:
-        for encoded in self._snapshot.changed(change):
-            self.post(encoded)
+        if self._announcer is None or self._announcer.takes(change.seq):
+            for encoded in self._snapshot.changed(change):
+                self.post(encoded, change.seq)
 
-    def post(self, encoded: EncodedConfig) -> None:
-        """Post an announcement to every broker."""
-        for broker_publisher in self._broker_publishers:
-            broker_publisher.post(encoded)
+    def post(self, encoded: EncodedConfig, seq: int = 0) -> None:
+        """Post an announcement to every broker; see L{BrokerPublisher.post}."""
+        for broker_publisher in self.broker_publishers:
+            broker_publisher.post(encoded, seq)
 
     def published(self, namespace: str) -> Deferred[bool]:
         """
@@ -203,15 +232,15 @@ class Publishers(MultiService):
         @return: fires as soon as they do, and after L{DELIVERY_WAIT_SECONDS} seconds whether they do or not; never
             fails.
         """
-        if not self._broker_publishers:
+        if not self.broker_publishers:
             return succeed(True)
         receipts = DeferredList(
-            [broker_publisher.receipt(namespace) for broker_publisher in self._broker_publishers],
+            [broker_publisher.receipt(namespace) for broker_publisher in self.broker_publishers],
             fireOnOneErrback=True,
             consumeErrors=True,
         )
         if (
-            any(broker_publisher.broker.problem() is not None for broker_publisher in self._broker_publishers)
+            any(broker_publisher.broker.problem() is not None for broker_publisher in self.broker_publishers)
             and not receipts.called
         ):
             receipts.cancel()
@@ -220,13 +249,25 @@ class Publishers(MultiService):
         return receipts.addCallbacks(lambda _: True, lambda _: False)
 
 
-def make_broker_publishers(
-    clock: IReactorTime, brokers: Sequence[IBroker], snapshot: Snapshot, random: Random, offload: Offload
-) -> list[BrokerPublisher]:
-    """Return a publisher for each broker; the broker answers questions from the snapshot."""
+def make_publishers(
+    clock: IReactorTime,
+    store: IControllerStore,
+    brokers: Sequence[IBroker],
+    snapshot: Snapshot,
+    random: Random,
+    offload: Offload,
+) -> Publishers:
+    """
+    Return a publisher for each broker; the broker answers questions from the snapshot.
+
+    @param store: shares the announcements with other controllers, if others may use it.
+    """
     for broker in brokers:
         broker.answer(snapshot.announcement)
-    return [
+    publishers = [
         BrokerPublisher(clock, broker, Backoff(random, RETRY_MAX_SECONDS), offload, snapshot.published)
         for broker in brokers
     ]
+    shares = brokers and store.interval is not None
+    announcer = Announcer(clock, store, snapshot, publishers, random) if shares else None
+    return Publishers(clock, snapshot, publishers, announcer)

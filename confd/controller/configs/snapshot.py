@@ -159,8 +159,13 @@ class Snapshot:
 
         @return: C{None} for an unknown namespace, and for a version that nobody published.
         """
+        found = self.announced(namespace)
+        return None if found is None else found.announcement
+
+    def announced(self, namespace: str) -> EncodedConfig | None:
+        """Return what brokers are to have of a namespace, C{None} if that is nothing: see L{announcement}."""
         found = self.find(namespace)
-        return None if found is None or found.configuration.unpublished else found.announcement
+        return None if found is None or found.configuration.unpublished else found
 
     def published(self) -> Iterator[EncodedConfig]:
         """
@@ -254,8 +259,8 @@ class Snapshot:
     def _published(self, namespaces: Iterable[str]) -> Iterator[EncodedConfig]:
         # A caller may take one configuration after the other over a long time.
         for namespace in namespaces:
-            found = self.find(namespace)
-            if found is not None and not found.configuration.unpublished:
+            found = self.announced(namespace)
+            if found is not None:
                 yield found
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol, TypeVar, cast
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from confd.access.freezes import Freeze
@@ -40,6 +40,7 @@ from confd.controller.store.queries import (
 )
 from confd.controller.store.queries import reports as report_queries
 from confd.controller.store.rollout_rules import describe_start
+from confd.controller.store.sole import SoleController
 from confd.history import EpochChange, VersionSummary
 from confd.interfaces import IAuditStore, IConfigStore, IHealth
 from confd.interfaces.webhooks import IWebhookStore, Occurrence, QueueState
@@ -90,7 +91,7 @@ class DatabaseThreads(Protocol):
     IAuditStore,
     IHealth,
 )
-class DatabaseStore(AccessStore, Service):
+class DatabaseStore(AccessStore, SoleController, Service):
     """
     The requests of L{confd.controller.interfaces.IControllerStore} that are alike in all databases.
 
@@ -289,9 +290,6 @@ class DatabaseStore(AccessStore, Service):
 
     def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
         return self._engine.write(partial(agents.touch, polls=polls, statement=self.dialect.touch))
-
-    def heard(self) -> Deferred[tuple[Mapping[str, datetime], bool]]:
-        return succeed(({}, False))
 
     def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Committed[Sequence[ReportVerdict]]]:
         times, statement = self._log.times(reports), self.dialect.load_reported

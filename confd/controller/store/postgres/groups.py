@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow
 from confd.changes import KINDS, REPORTED, REVISION
 from confd.controller.store.change_log import Written
 from confd.controller.store.cursor import Work
+from confd.controller.store.postgres.announcements import note_changes
 from confd.controller.store.postgres.continuity import DatabaseState, WentBack, check_continuation, load_state
 from confd.controller.store.postgres.cursor import PostgresCursor, open_pipeline
 from confd.controller.store.postgres.errors import explain
@@ -96,6 +97,7 @@ class Writer:
     @ivar standing: the state of the database at the last commit or read of changes; C{None} before the first.
     @ivar entered: whether the database was checked, and holds the rows of this process.
     @ivar replicated: whether to write only where commits wait for a standby.
+    @ivar brokers: names of the brokers that this controller announces to.
     @ivar reloads: how often memory had to be loaded from the database again.
     """
 
@@ -103,6 +105,7 @@ class Writer:
     release: str
     seconds: Callable[[], float]
     replicated: bool = False
+    brokers: Sequence[str] = field(default=(), init=False)
     id: uuid.UUID = field(factory=uuid.uuid4)
     standing: DatabaseState | None = field(default=None, init=False)
     entered: bool = field(default=False, init=False)
@@ -259,6 +262,8 @@ class Writer:
         rows = [(kind, subject, _body(kind, value, self.seconds)) for kind, subject, value in changes]
         cursor.execute(_INSERT_CHANGES, (seq + 1, mark, msgspec.json.encode(rows).decode()))
         cursor.execute("UPDATE head SET seq = ?, mark = ?", (seq + len(changes), mark))
+        if self.brokers:
+            note_changes(cursor, self.brokers, seq, changes)
         if any(kind != REPORTED for kind, _, _ in changes):
             # A commit with NOTIFY takes a lock of the whole server; reports come often, and are not urgent.
             cursor.execute("SELECT pg_notify(?, ?)", (CHANNEL, str(self.id)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import cast
@@ -13,9 +13,10 @@ from zope.interface import implementer
 from confd import __version__
 from confd.changes import Batch, Committed, Contents
 from confd.controller.interfaces import IControllerStore
-from confd.controller.store.change_log import ChangeLog, Written
+from confd.controller.store.change_log import MAX_KEPT_CHANGES, ChangeLog, Written
 from confd.controller.store.database import DatabaseStore
 from confd.controller.store.migrations import shipped_migrations
+from confd.controller.store.postgres import announcements
 from confd.controller.store.postgres.bootstrap import prepare_database
 from confd.controller.store.postgres.checks import FAULTS, ServerFacts, load_facts
 from confd.controller.store.postgres.continuity import DatabaseState
@@ -33,8 +34,10 @@ from confd.controller.store.queries import reports as report_queries
 from confd.controller.store.write_queue import unavailable
 from confd.errors import StartError, Unavailable
 from confd.history import EpochChange
+from confd.interfaces.announcements import LATE_SECONDS, Claim
 from confd.model import Draft, Revision
 from confd.reports import AgentRecord, VersionOutcome
+from confd.runtime.lru import put
 from confd.runtime.metrics import Metrics
 from confd.runtime.reactor import Reactor
 from confd.runtime.timing import Periodic
@@ -85,6 +88,8 @@ class PostgresStore(DatabaseStore):
         super().__init__(ChangeLog(reactor.seconds), keep)
         self._url, self._writer = url, Writer(address, __version__, reactor.seconds, replicated)
         self._reload_due, self._loaded_after = False, 0
+        #: Numbers of the changes that this controller announces.
+        self._own: dict[int, None] = {}
         migrations = shipped_migrations("postgres")
         self._connections = PostgresEngine(
             reactor,
@@ -181,6 +186,20 @@ class PostgresStore(DatabaseStore):
     def heard(self) -> Deferred[tuple[Mapping[str, datetime], bool]]:
         return self._engine.read(self._presence.read)
 
+    def announce_to(self, brokers: Sequence[str]) -> None:
+        self._writer.brokers = list(brokers)
+
+    def is_own(self, seq: int) -> bool:
+        return seq in self._own
+
+    def claim(self, brokers: Collection[str], applied: int, late: float = LATE_SECONDS) -> Deferred[Sequence[Claim]]:
+        found = self._engine.read(partial(announcements.any_late, brokers=brokers, applied=applied, late=late))
+        work = partial(announcements.claim, brokers=brokers, applied=applied, late=late, me=self._writer.id)
+        return found.addCallback(lambda any_late: self._engine.write(work) if any_late else [])
+
+    def announced(self, done: Mapping[tuple[str, str], int]) -> Deferred[None]:
+        return self._engine.write(partial(announcements.note_done, done=done))
+
     def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
         return self._engine.read(agents.load_agents, LOAD_DEADLINE_SECONDS)
 
@@ -208,8 +227,13 @@ class PostgresStore(DatabaseStore):
     def _group_committed(self, group: CommittedGroup) -> Sequence[object]:
         if self._loaded_after != self._writer.reloads:
             self._loaded_after, self._reload_due = self._writer.reloads, True
-        if any(isinstance(each, Written) for each in group.results):
+        written = [each for each in group.results if isinstance(each, Written)]
+        if written:
             self._log.follow(group.before)
+        kinds = (kind for each in written for kind, _, _ in each.changes)
+        for seq, kind in enumerate(kinds, group.before + 1):
+            if kind in announcements.ANNOUNCED:
+                put(self._own, seq, None, MAX_KEPT_CHANGES)
         return self._log.commit(group.results)
 
     async def _beat(self) -> None:

@@ -1,0 +1,32 @@
+"""What a store does that only one controller uses."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from confd.interfaces.announcements import LATE_SECONDS, Claim, IAnnouncements
+
+
+@implementer(IAnnouncements)
+class SoleController:
+    """Says for a store that no other controller uses it."""
+
+    def heard(self) -> Deferred[tuple[Mapping[str, datetime], bool]]:
+        """Fire with no polls of others."""
+        return succeed(({}, False))
+
+    def announce_to(self, brokers: Sequence[str]) -> None:
+        pass
+
+    def is_own(self, seq: int) -> bool:
+        return True
+
+    def claim(self, brokers: Collection[str], applied: int, late: float = LATE_SECONDS) -> Deferred[Sequence[Claim]]:
+        return succeed(())
+
+    def announced(self, done: Mapping[tuple[str, str], int]) -> Deferred[None]:
+        return succeed(None)

@@ -1,0 +1,111 @@
+"""One store that forgets, for several controllers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from confd.changes import IDENTITY, KEYS, REVISION
+from confd.interfaces.announcements import CLAIMED_SECONDS, LATE_SECONDS, MAX_CLAIMED, Claim, IAnnouncements
+from confd.testing.memory import MemoryStore
+
+
+@define(eq=False)
+class _Row:
+    """See the table C{announcements}; times are those of the monotonic clock."""
+
+    seq: int = 0
+    done: int = 0
+    changed_at: float = 0.0
+    claimed_at: float | None = None
+
+    def is_late(self, applied: int, now: float, late: float) -> bool:
+        """Return whether to claim it."""
+        waits = self.done < self.seq <= applied and self.changed_at <= now - late
+        return waits and (self.claimed_at is None or self.claimed_at < now - CLAIMED_SECONDS)
+
+
+@define(eq=False)
+class SharedMemory:
+    """
+    What the L{SharedMemoryStore}s of a test have in common.
+
+    @ivar hinting: whether a change of one store hints the others, as NOTIFY does.
+    """
+
+    store: MemoryStore
+    seconds: Callable[[], float] = lambda: 0.0
+    hinting: bool = True
+    rows: dict[tuple[str, str], _Row] = field(factory=dict, init=False)
+    hints: list[Callable[[], object]] = field(factory=list, init=False)
+
+    @property
+    def last(self) -> int:
+        """The number of the last change."""
+        return self.store._log.last
+
+    def note(self, brokers: Sequence[str], after: int) -> None:
+        """Note the changes after a number that brokers are to get."""
+        for change in self.store._log.since(after).changes:
+            names = [change.subject] if change.kind == REVISION else []
+            if change.kind in (KEYS, IDENTITY):
+                names = [each.configuration.namespace for each in self.store._current()]
+            for key in [(broker, name) for broker in brokers for name in names]:
+                row = self.rows.setdefault(key, _Row())
+                row.seq, row.changed_at, row.claimed_at = change.seq, self.seconds(), None
+
+
+@implementer(IAnnouncements)
+class SharedMemoryStore:
+    """The store of one of several controllers on a L{SharedMemory}."""
+
+    interval: float | None = 0.25
+
+    def __init__(self, memory: SharedMemory) -> None:
+        self._memory, self._brokers = memory, list[str]()
+        self._own = set[int]()
+        self._hint: Callable[[], object] = lambda: None
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._memory.store, name)
+        return partial(self._call, found) if callable(found) else found
+
+    def subscribe(self, hint: Callable[[], object]) -> None:
+        """Call C{hint} after each change."""
+        self._hint = hint
+        self._memory.hints.append(hint)
+
+    def announce_to(self, brokers: Sequence[str]) -> None:
+        self._brokers = list(brokers)
+
+    def is_own(self, seq: int) -> bool:
+        return seq in self._own
+
+    def claim(self, brokers: Collection[str], applied: int, late: float = LATE_SECONDS) -> Deferred[Sequence[Claim]]:
+        now = self._memory.seconds()
+        waiting = sorted(self._memory.rows.items(), key=lambda row: row[1].changed_at)
+        found = [(key, row) for key, row in waiting if key[0] in brokers and row.is_late(applied, now, late)]
+        for _, row in found[:MAX_CLAIMED]:
+            row.claimed_at = now
+        return succeed([Claim(*key, row.seq) for key, row in found[:MAX_CLAIMED]])
+
+    def announced(self, done: Mapping[tuple[str, str], int]) -> Deferred[None]:
+        for key, seq in done.items():
+            self._memory.rows[key].done = max(self._memory.rows[key].done, seq)
+        return succeed(None)
+
+    def _call(self, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        before = self._memory.last
+        result = method(*arguments, **named)
+        made = range(before + 1, self._memory.last + 1)
+        if made:
+            self._own.update(made)
+            self._memory.note(self._brokers, before)
+            for each in self._memory.hints if self._memory.hinting else [self._hint]:
+                each()
+        return result
