@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.faults import (
     addresses,
+    announcers,
     bad_answers,
     broker,
     clocks,
@@ -24,12 +25,15 @@ from tests.faults import (
     corpora,
     damage,
     edge,
+    feeds,
     fleets,
     network,
     outputs,
     postgres,
     processes,
+    releases,
     rollouts,
+    sharing,
     storage,
     upstream,
 )
@@ -54,6 +58,10 @@ MODULES = (
     rollouts,
     postgres,
     controllers,
+    feeds,
+    releases,
+    sharing,
+    announcers,
 )
 
 

@@ -13,11 +13,12 @@ from tests.integration.fleet import AGENT, PATIENCE, Process, base_of, eventuall
 from tests.integration.recorded_fleet import BOUND
 
 
-def another(fleet: FaultHarness) -> Process:
-    """Start a second controller on the database of the first one."""
+def another(fleet: FaultHarness, name: str = "controller-2", **environ: str) -> Process:
+    """Start one more controller on the database of the first one, with C{environ} in its environment."""
     port = free_port()
     arguments = ["confd-controller", "--port", str(port), *fleet.controller.arguments[3:]]
-    made = fleet.daemons.add("controller-2", arguments, f"http://127.0.0.1:{port}/ready", **fleet.controller.environ)
+    variables = fleet.controller.environ | environ
+    made = fleet.daemons.add(name, arguments, f"http://127.0.0.1:{port}/ready", **variables)
     return made.start()
 
 

@@ -112,6 +112,11 @@ class Pair:
             rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", (self.name,)).fetchall()
         return [int(str(pid)) for (pid,) in rows]
 
+    def within_transaction(self, pids: list[int]) -> bool:
+        """Return whether a stopped process is within a transaction, whose locks the server keeps until it goes on."""
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE pid IN ({','.join(map(str, pids))}) AND state <> 'idle'"
+        return self.ask(query) != 0
+
 
 @contextmanager
 def polling(fleet: FaultHarness, pause: float = 0.02) -> Iterator[list[float]]:

@@ -130,12 +130,13 @@ def _stopped(fleet: FaultHarness, which: str) -> None:
                 if pids is None:
                     pair.each(pair.primary, signal.SIGSTOP)
                 until = time.monotonic() + (5 if which == "postmaster" else 20)
-                if which == "backends":
+                blocked = which == "all" or (which == "backends" and pair.within_transaction(pids or []))
+                if which == "backends" and not blocked:
                     # The server starts backends for new connections.
                     fleet.awaits(lambda: fleet.post().status == 200, 11, "a publish on a new connection")
                 while time.monotonic() < until:
-                    if which == "all":
-                        refused(fleet, 11, lambda answer: True, "all stopped")
+                    if blocked:
+                        refused(fleet, 11, lambda answer: True, f"{which} stopped")
                     else:
                         # Open connections go on without the postmaster, new ones without the stopped backends.
                         fleet.claim(fleet.post().status == 200, f"a publish without the {which}")

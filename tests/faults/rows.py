@@ -10,6 +10,7 @@ from types import ModuleType
 
 from attrs import define, field, frozen
 
+from tests.controller.store.postgres.pooler import why_missing as pgbouncer_missing
 from tests.controller.store.postgres.server import why_missing as postgres_missing
 from tests.faults.harness import FaultHarness
 from tests.integration.fleet import has_ipv6
@@ -43,6 +44,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "redis-server": _tool("redis-server"),
     "nats-server": _tool("nats-server"),
     "postgres": postgres_missing,
+    "pgbouncer": pgbouncer_missing,
     "prlimit": _tool("prlimit"),
     "setpriv": _tool("setpriv"),
     "faketime": lambda: None if FAKETIME else "libfaketime is not installed (Debian: apt install faketime)",
