@@ -21,7 +21,7 @@ First steps:
   confdctl watch                         follow the change to the agents
   confdctl set url=https://example.com --rollout careful --wait applied
                                          the same in waves; a document that fails is taken back
-  confdctl rollback 1                    publish version 1 again
+  confdctl undo                          publish the version before again
 
 \b
 Address and credentials come from options, from the environment (CONFD_URL, CONFD_TOKEN, CONFD_TOKEN_FILE,
@@ -43,7 +43,6 @@ Exit status:
 #: Commands of other programs, and the command of C{confdctl} for the same purpose.
 _HINTS = {
     "config": "get",
-    "edit": "set --edit",
     "events": "watch",
     "help": "--help",
     "list": "agents",
@@ -54,7 +53,6 @@ _HINTS = {
     "log": "history",
     "publish": "set",
     "show": "get",
-    "undo": "rollback",
     "update": "set",
 }
 
@@ -62,7 +60,9 @@ _HINTS = {
 _COMMANDS = {
     name: f"confd.cli.commands.{module}:{name if name not in ('set', 'import', 'exec') else name + '_'}"
     for module, names in (
-        ("configs", "get set history diff rollback"),
+        ("configs", "get set edit unset history"),
+        ("comparing", "diff validate"),
+        ("configs", "rollback undo"),
         ("rollout_verbs", "rollout"),
         ("plans", "plans"),
         ("bisect", "bisect"),

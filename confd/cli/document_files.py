@@ -53,31 +53,34 @@ class DocumentFolder:
     ignored: tuple[str, ...]
 
 
-def load(path: str, stdin: IO[bytes]) -> LoadedDocument:
+def load(path: str, stdin: IO[bytes], format_: str | None = None) -> LoadedDocument:
     """
     Read a document; the suffix of the file says its format, and a file with another suffix is JSON.
 
     @param path: name of a file, or C{-} for standard input.
+    @param format_: C{json}, C{yaml} or C{toml}; C{None} for the format that the suffix says.
     @raise CommandError: it cannot be read, or is not a document.
     """
     if path == STDIN:
-        return parse(stdin.read(MAX_DOCUMENT_BYTES + 1), "Standard input")
-    return load_file(path)
+        return parse(stdin.read(MAX_DOCUMENT_BYTES + 1), "Standard input", "" if format_ is None else f".{format_}")
+    return load_file(path, format_, "; to change a key, write KEY=VALUE")
 
 
-def load_file(path: str) -> LoadedDocument:
+def load_file(path: str, format_: str | None = None, hint: str = "") -> LoadedDocument:
     """
     Read the document of a file.
 
+    @param format_: see L{load}.
+    @param hint: ends the sentence about a file that does not exist.
     @raise CommandError: see L{load}.
     """
     try:
         with open(path, "rb") as file:
             raw = file.read(MAX_DOCUMENT_BYTES + 1)
     except OSError as error:
-        meant = "; to change a key, write KEY=VALUE" if isinstance(error, FileNotFoundError) else ""
+        meant = hint if isinstance(error, FileNotFoundError) else ""
         raise CommandError(Exit.USAGE, f"{path} cannot be read: {error.strerror}{meant}.") from None
-    return parse(raw, path, Path(path).suffix)
+    return parse(raw, path, Path(path).suffix if format_ is None else f".{format_}")
 
 
 def load_folder(path: Path) -> DocumentFolder:
@@ -148,13 +151,17 @@ def parse(raw: bytes, name: str, suffix: str = ".json") -> LoadedDocument:
         # Windows editors write a byte order mark.
         value, warnings = FORMATS.get(suffix, _read_json)(raw.removeprefix(codecs.BOM_UTF8))
     except ConfdError as error:
-        raise CommandError(
-            Exit.INVALID, f"{printable(name)}: {error.message.replace('The body is', 'this is')}"
-        ) from None
+        sentence = f"{printable(name)}: {error.message.replace('The body is', 'this is')}"
+        hint = ["For YAML or TOML, add --format yaml or --format toml."] if suffix not in FORMATS else []
+        raise CommandError(Exit.INVALID, sentence, hint) from None
     if not isinstance(value, dict):
-        kind = {".json": "a JSON object; write { ... }", ".toml": "a table"}.get(suffix, "a mapping; write key: value")
+        kind = _KINDS.get(suffix, "a JSON object; write { ... }")
         raise CommandError(Exit.INVALID, f"{printable(name)}: this is not {kind}.")
     return LoadedDocument(name, value, warnings)
+
+
+#: What a document is in each format, for the error about another value.
+_KINDS = {".toml": "a table", **dict.fromkeys((".yaml", ".yml"), "a mapping; write key: value")}
 
 
 def _read_json(raw: bytes) -> tuple[JsonValue, tuple[str, ...]]:
@@ -182,6 +189,8 @@ def _read_toml(raw: bytes) -> tuple[JsonValue, tuple[str, ...]]:
 
 
 def _text(raw: bytes, kind: str) -> str:
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise Malformed("not_utf8", f"The {kind} text begins with the byte order mark of UTF-16; save it as UTF-8.")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:

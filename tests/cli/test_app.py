@@ -57,7 +57,7 @@ class HelpTests(SynchronousTestCase):
             self.assertNotIn("Traceback", ended.err)
 
     def test_names_of_other_programs_get_a_hint(self):
-        for word, hint in (("publish", "confdctl set."), ("help", "confdctl --help."), ("edit", "set --edit.")):
+        for word, hint in (("publish", "confdctl set."), ("help", "confdctl --help."), ("show", "confdctl get.")):
             ended = self.cli.type(word)
             self.assertEqual(ended.status, Exit.USAGE)
             self.assertIn(f"No such command {word!r}. Use ", ended.err)

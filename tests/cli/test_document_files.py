@@ -45,6 +45,20 @@ class LoadTests(SynchronousTestCase):
         self.assertIn("byte order mark", self._refused(b"\xef\xbb\xbf\xef\xbb\xbf{}"))
         for encoding in ("utf-16", "utf-32"):
             self.assertIn("byte order mark of UTF-16", self._refused('{"a": 1}'.encode(encoding)))
+            for format_ in ("yaml", "toml"):
+                raw = io.BytesIO("a = 1".encode(encoding))
+                failure = self.assertRaises(CommandError, load, "-", raw, format_)
+                self.assertIn("byte order mark of UTF-16", failure.sentence)
+
+    def test_format_wins_over_the_suffix(self):
+        for format_, text in (("json", '{"a": 1}'), ("yaml", "a: 1"), ("toml", "a = 1")):
+            path = Path(self.mktemp()).with_suffix(".conf")
+            path.write_text(text)
+            self.assertEqual(load(str(path), io.BytesIO(), format_).value, {"a": 1})
+            self.assertEqual(load("-", io.BytesIO(text.encode()), format_).value, {"a": 1})
+            if format_ != "json":
+                failure = self.assertRaises(CommandError, load, str(path), io.BytesIO())
+                self.assertEqual(failure.details, ("For YAML or TOML, add --format yaml or --format toml.",))
 
 
 class FormatTests(SynchronousTestCase):

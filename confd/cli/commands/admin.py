@@ -12,17 +12,16 @@ from confd.cli.api_client import value_of
 from confd.cli.audit_export import AuditExport
 from confd.cli.command import Group
 from confd.cli.commands.completing import complete_namespace
-from confd.cli.commands.documents import changed_by_words, read_argument, sources
+from confd.cli.commands.documents import about_document, changed_by_words, read_argument, sources
+from confd.cli.commands.events_since import Window
 from confd.cli.commands.publish import break_glass_option, break_glass_query
 from confd.cli.errors import CommandError, Exit
 from confd.cli.forms import LIST_FORMS
 from confd.cli.listing import Kind, column
+from confd.cli.options import comment_option, parse_since, since_option, yes_option
 from confd.cli.session import Session, common, pass_session
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
-
-_YES = click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
-_COMMENT = click.option("-m", "--comment", metavar="TEXT", help="Reason for the change, for the history.")
 
 
 @click.group("namespaces", cls=Group, short_help="List, create or retire namespaces.")
@@ -63,7 +62,7 @@ def list_namespaces(session: Session) -> None:
 )
 @click.argument("name")
 @click.argument("source", nargs=-1, required=True, metavar="[FILE|-] [KEY=VALUE]...")
-@_COMMENT
+@comment_option
 @break_glass_option
 @common(namespace=False)
 @pass_session
@@ -75,7 +74,10 @@ def create_namespace(
     document = changed_by_words(session, {} if file is None else read_argument(session, file), assignments)
     body = {"name": name, "config": document} | ({"comment": comment} if comment else {})
     query = break_glass_query(break_glass)
-    made = value_of(session.controller.call("POST", "/api/v1/namespaces", body, query=query))
+    try:
+        made = value_of(session.controller.call("POST", "/api/v1/namespaces", body, query=query))
+    except CommandError as failure:
+        raise about_document(failure) from None
     session.screen.show(
         made,
         lambda: session.screen.line(f"Namespace {printable(made['name'])} is created, at version {made['version']}."),
@@ -88,7 +90,7 @@ def create_namespace(
     examples=[("confdctl namespaces retire edge", "asks first; refused while the namespace has live agents")],
 )
 @click.argument("name", shell_complete=complete_namespace)
-@_YES
+@yes_option()
 @common(namespace=False)
 @pass_session
 def retire_namespace(session: Session, name: str, yes: bool) -> None:
@@ -112,16 +114,22 @@ audit.default = "list"
 @audit.command(
     "list",
     short_help="List the latest attempts.",
-    examples=[("confdctl audit --limit 200", "list the latest 200 attempts")],
+    examples=[
+        ("confdctl audit --limit 200", "list the latest 200 attempts"),
+        ("confdctl audit --who ci --since 24h", "list what ci tried since yesterday"),
+    ],
 )
 @click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="List at most N attempts."
 )
+@click.option("--who", metavar="NAME", help="List only attempts of NAME.")
+@since_option
 @common(namespace=False, forms=LIST_FORMS)
 @pass_session
-def list_audit(session: Session, limit: int) -> None:
+def list_audit(session: Session, limit: int, who: str | None, since: str | None) -> None:
     """List the recorded attempts, newest first."""
-    items = list(session.controller.pages("/api/v1/audit", limit))
+    window = Window("at", parse_since(since, session.clock.now()), {"who": who})
+    items = window.read(session, "/api/v1/audit", limit)
     columns = [
         column("NUMBER", "number", spare=3),
         column("AT", "at", Kind.TIME),

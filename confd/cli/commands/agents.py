@@ -13,6 +13,7 @@ from confd.cli.commands.completing import complete_agent
 from confd.cli.errors import CommandError, Exit
 from confd.cli.forms import LIST_FORMS
 from confd.cli.listing import Column, Kind, column
+from confd.cli.options import yes_option
 from confd.cli.session import Session, common, pass_session
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
@@ -143,7 +144,7 @@ def _label_changes(words: Iterable[str]) -> JsonObject:
     examples=[("confdctl agents forget 5f3c2a1e", "asks first; a live agent registers again")],
 )
 @click.argument("agent_id", metavar="ID", shell_complete=complete_agent)
-@click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
+@yes_option()
 @common()
 @pass_session
 def forget_agent(session: Session, agent_id: str, yes: bool) -> None:
@@ -159,7 +160,7 @@ def forget_agent(session: Session, agent_id: str, yes: bool) -> None:
     examples=[("confdctl agents block 5f3c2a1e", "for a stolen machine; change AGENT_PASSWORD, too")],
 )
 @click.argument("agent_id", metavar="ID", shell_complete=complete_agent)
-@click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
+@yes_option()
 @common()
 @pass_session
 def block_agent(session: Session, agent_id: str, yes: bool) -> None:

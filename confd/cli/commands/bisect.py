@@ -17,6 +17,7 @@ from confd.cli.command import Command
 from confd.cli.commands.rollout_progress import is_open
 from confd.cli.commands.submissions import repeat
 from confd.cli.errors import CommandError, Exit
+from confd.cli.options import yes_option
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import format_time, plural
 from confd.codec.strict_json import JsonObject
@@ -64,7 +65,7 @@ _PATH = "/api/v1/rollouts"
     metavar="SECONDS",
     help="Time limit for the agent to apply one version.",
 )
-@click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
+@yes_option()
 @common()
 @pass_session
 def bisect(

@@ -77,12 +77,14 @@ def verify(session: Session, file: str, keys: tuple[str, ...]) -> None:
     """
     # Only this command needs cryptography, whose import takes long.
     from confd.codec.certificate import read_certificate, verify_certificate
-    from confd.codec.signing import KeyRing
+    from confd.codec.signing import KeyRing, key_id_of
 
+    given = {key_id_of(base64.b64decode(each)): each for each in map(_public, keys)}
     ring = KeyRing()
-    ring.trust([_public(key) for key in keys])
     try:
         found = read_certificate(_read(file, sys.stdin.buffer))
+        # A ring holds few keys, and people may name more.
+        ring.trust([given[found.key_id]] if found.key_id in given else given.values())
         verify_certificate(found, ring)
     except Malformed as error:
         raise CommandError(Exit.NOT_GENUINE, f"{_name(file)}: {error.message}") from None

@@ -14,13 +14,13 @@ from confd.cli.commands.publish import break_glass_option, break_glass_query, sh
 from confd.cli.errors import CommandError, Exit
 from confd.cli.forms import LIST_FORMS
 from confd.cli.listing import Kind, column
+from confd.cli.options import yes_option
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import format_time
 from confd.codec.strict_json import JsonObject
 
 _PATH = "/api/v1/changes"
 
-_YES = click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
 _NUMBER = click.argument("number", type=click.IntRange(min=1), shell_complete=complete_change)
 
 
@@ -128,7 +128,7 @@ def show_change(session: Session, number: int) -> None:
     examples=[("confdctl change approve 41", "read the diff, and approve it after a question")],
 )
 @_NUMBER
-@_YES
+@yes_option()
 @click.option("-m", "--comment", metavar="TEXT", default="", help="A word for the author.")
 @common(namespace=False)
 @pass_session
@@ -212,7 +212,7 @@ def rebase_change(session: Session, number: int, words: tuple[str, ...], comment
 
 @change.command("apply", short_help="Apply a change now.", examples=[("confdctl change apply 41", "publish it")])
 @_NUMBER
-@_YES
+@yes_option()
 @break_glass_option
 @common(namespace=False)
 @pass_session

@@ -10,13 +10,11 @@ import click
 from confd.cli.api_client import value_of
 from confd.cli.command import Group
 from confd.cli.errors import CommandError, Exit
+from confd.cli.options import comment_option, yes_option
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import plural
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
-
-_YES = click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
-_COMMENT = click.option("-m", "--comment", metavar="TEXT", help="Reason for the change, for the history.")
 
 _AHEAD, _FOREIGN = "is ahead of this controller", "follows another cluster"
 
@@ -106,8 +104,8 @@ def show_epoch(session: Session, wait: int | None) -> None:
 @click.option(
     "--to", type=click.IntRange(min=1), metavar="N", help="New epoch.  [default: one above every known epoch]"
 )
-@_COMMENT
-@_YES
+@comment_option
+@yes_option()
 @common(namespace=False)
 @pass_session
 def raise_epoch(session: Session, to: int | None, comment: str | None, yes: bool) -> None:
@@ -148,8 +146,8 @@ def show_cluster(session: Session, wait: int | None) -> None:
 )
 @click.argument("cluster_id", metavar="[UUID]", type=click.UUID, required=False)
 @click.option("--epoch", type=click.IntRange(min=1), metavar="N", help="Epoch.  [default: one above every known epoch]")
-@_COMMENT
-@_YES
+@comment_option
+@yes_option()
 @common(namespace=False)
 @pass_session
 def adopt_cluster(session: Session, cluster_id: object, epoch: int | None, comment: str | None, yes: bool) -> None:
@@ -169,7 +167,7 @@ def adopt_cluster(session: Session, cluster_id: object, epoch: int | None, comme
     short_help="Sign announcements with a new key.",
     examples=[("confdctl cluster rotate-key", "when the database or a copy of it may be exposed")],
 )
-@_YES
+@yes_option()
 @common(namespace=False)
 @pass_session
 def rotate_key(session: Session, yes: bool) -> None:

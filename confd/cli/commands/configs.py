@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 import click
 
-from confd.cli.api_client import tag_of, value_of
+from confd.cli.api_client import value_of
 from confd.cli.command import Command
+from confd.cli.commands.changing import DocumentChange, roll_back
 from confd.cli.commands.completing import complete_key, complete_source, complete_version
-from confd.cli.commands.documents import as_json_words, changed_by_words, find, read_argument, sources
-from confd.cli.commands.editor import edit
-from confd.cli.commands.publish import ChangePublisher, PublishOptions, publishing_options
-from confd.cli.commands.submissions import Submission
+from confd.cli.commands.documents import as_json_words, find, sources
+from confd.cli.commands.events_since import Window
+from confd.cli.commands.publish import PublishOptions, publishing_options
 from confd.cli.errors import CommandError, Exit
 from confd.cli.forms import DOCUMENT_FORMS, LIST_FORMS
 from confd.cli.listing import Column, Kind, column
+from confd.cli.options import format_option, parse_since, since_option
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import as_json
 from confd.codec.strict_json import JsonObject
@@ -80,6 +81,7 @@ def get(session: Session, key: str | None, version: int | None, meta: bool) -> N
     metavar="SECONDS",
     help="Set the poll interval of the agents.  [default: unchanged]",
 )
+@format_option
 @publishing_options
 @common()
 @pass_session
@@ -92,6 +94,7 @@ def set_(
     unset: tuple[str, ...],
     in_editor: bool,
     poll_interval: int | None,
+    format_: str | None,
     options: PublishOptions,
 ) -> None:
     """
@@ -112,22 +115,45 @@ def set_(
         raise CommandError(
             Exit.USAGE, "Nothing to publish: name a FILE, KEY=VALUE, --unset or --edit; see confdctl set --help."
         )
-    # Before the question for a password, which reads the same standard input.
-    given = None if file is None else read_argument(session, file)
-    publisher = ChangePublisher(session, options)
-    answer = session.controller.call("GET", "/api/v1/config", query={"namespace": session.namespace})
-    tag = tag_of(answer)
-    wanted = changed_by_words(session, value_of(answer)["data"] if given is None else given, assignments, unset)
-    query = {"comment": options.comment, "poll_interval": poll_interval}
+    change = DocumentChange(file, assignments, unset, in_editor, poll_interval, format_)
+    change.publish(session, options)
 
-    def send(document: JsonObject) -> bool:
-        return publisher.publish(Submission("/api/v1/config", document, tag, query))
 
-    if in_editor:
-        edit(session, wanted, send)
-    else:
-        send(wanted)
-    publisher.finish()
+@click.command(
+    "edit",
+    cls=Command,
+    short_help="Edit the document, and publish it.",
+    examples=[
+        ("confdctl edit", "edit the current document; shows the diff and asks before it publishes"),
+        ("confdctl edit -m 'new upstream' --wait applied", "give a reason, and wait for the agents"),
+    ],
+)
+@publishing_options
+@common()
+@pass_session
+def edit(session: Session, /, options: PublishOptions) -> None:
+    """
+    Edit the current document in $VISUAL, $EDITOR or vi, and publish the result. This is confdctl set --edit.
+
+    A text that the controller refuses is offered again. If someone else published in the meantime, nothing is changed,
+    and your text is kept.
+    """
+    DocumentChange(in_editor=True).publish(session, options)
+
+
+@click.command(
+    "unset",
+    cls=Command,
+    short_help="Remove keys of the document, and publish it.",
+    examples=[("confdctl unset limits.rate servers.0", "remove one key, and the first item of an array")],
+)
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=complete_key)
+@publishing_options
+@common()
+@pass_session
+def unset(session: Session, /, keys: tuple[str, ...], options: PublishOptions) -> None:
+    """Remove each KEY of the current document, and publish the result. This is confdctl set --unset KEY."""
+    DocumentChange(removed=keys).publish(session, options)
 
 
 @click.command(
@@ -136,17 +162,21 @@ def set_(
     short_help="List the versions: author, time and comment.",
     examples=[
         ("confdctl history", "list the latest 20 versions"),
+        ("confdctl history --author ann --since 7d", "list what ann published in the last seven days"),
         ("confdctl history --limit 1000 -o json", "list up to a thousand versions, for a script"),
     ],
 )
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="List at most N versions."
 )
+@click.option("--author", metavar="NAME", help="List only versions that NAME published.")
+@since_option
 @common(forms=LIST_FORMS)
 @pass_session
-def history(session: Session, limit: int) -> None:
+def history(session: Session, limit: int, author: str | None, since: str | None) -> None:
     """List the versions of a namespace, newest first."""
-    items = list(session.controller.pages("/api/v1/config/history", limit, namespace=session.namespace))
+    window = Window("created_at", parse_since(since, session.clock.now()), {"author": author})
+    items = window.read(session, "/api/v1/config/history", limit, namespace=session.namespace)
     session.screen.listing(items, _history_columns(items), f"No version of {session.namespace} is listed.")
 
 
@@ -173,60 +203,6 @@ def _history_columns(items: Sequence[JsonObject]) -> list[Column]:
 
 
 @click.command(
-    "diff",
-    cls=Command,
-    short_help="Show the difference between two versions.",
-    examples=[
-        ("confdctl diff", "show the last change"),
-        ("confdctl diff 3", "compare version 3 with the current one"),
-        ("confdctl diff 3 5 -o json", "compare two versions; JSON includes a patch (RFC 6902)"),
-    ],
-)
-@click.argument("from_", type=VERSION, required=False, metavar="[FROM]", shell_complete=complete_version)
-@click.argument("to", type=VERSION, required=False, shell_complete=complete_version)
-@common()
-@pass_session
-def diff(session: Session, from_: int | None, to: int | None) -> None:
-    """Compare version FROM with version TO, or with the current one. Without FROM, show the last change."""
-    if from_ is None:
-        to = session.controller.get("/api/v1/config", namespace=session.namespace)["version"]
-        from_ = to - 1
-        if not from_:
-            raise CommandError(
-                Exit.NOT_FOUND,
-                f"Version 1 of {session.namespace} is the first version; publish another one to compare.",
-            )
-    query = {"namespace": session.namespace, "from": from_, "to": to}
-    found = session.controller.get("/api/v1/config/diff", **query)
-
-    def draw() -> None:
-        session.screen.diff(found["text"])
-        if not found["patch"]:
-            session.screen.say(f"Versions {found['from']} and {found['to']} have the same document.")
-
-    session.screen.show(found, draw)
-
-
-def _version_before(session: Session, current: int) -> int:
-    """
-    Return the version that was current before the current one; candidates of rollouts never were.
-
-    @raise CommandError: the current version is the first one.
-    """
-    before: int | None = current
-    while before:
-        page = session.controller.get("/api/v1/config/history", namespace=session.namespace, before=before)
-        for each in page["items"]:
-            if not each.get("state"):
-                version: int = each["version"]
-                return version
-        before = page.get("next")
-    raise CommandError(
-        Exit.NOT_FOUND, f"Version {current} of {session.namespace} is the first version; no earlier one exists."
-    )
-
-
-@click.command(
     "rollback",
     cls=Command,
     short_help="Publish an earlier version again.",
@@ -249,12 +225,21 @@ def rollback(session: Session, /, version: int | None, options: PublishOptions) 
     Publish the document of VERSION as a new version, by default of the version that was current before the current one.
     The poll interval stays unchanged.
     """
-    publisher = ChangePublisher(session, options)
-    answer = session.controller.call("GET", "/api/v1/config", query={"namespace": session.namespace})
-    if version is None:
-        version = _version_before(session, value_of(answer)["version"])
-        session.screen.say(f"Rolling back to version {version}.")
-    body = {"version": version} | ({"comment": options.comment} if options.comment else {})
-    asked = Submission("/api/v1/config/rollback", body, tag_of(answer))
-    publisher.publish(asked)
-    publisher.finish()
+    roll_back(session, version, options)
+
+
+@click.command(
+    "undo",
+    cls=Command,
+    short_help="Publish the version before the current one again.",
+    examples=[("confdctl undo -m 'errors at the edge'", "take the last publish back; shows the diff and asks")],
+)
+@publishing_options
+@common()
+@pass_session
+def undo(session: Session, /, options: PublishOptions) -> None:
+    """
+    Publish the document of the version that was current before the current one. This is confdctl rollback without a
+    version. It needs no approval and passes freezes, unless the policy says otherwise.
+    """
+    roll_back(session, None, options)

@@ -41,13 +41,14 @@ def sources(words: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     return (words[0] if named else None), assignments
 
 
-def read_argument(session: Session, path: str) -> JsonObject:
+def read_argument(session: Session, path: str, format_: str | None = None) -> JsonObject:
     """
     Return the document in a file, or on standard input for C{-}, and print what readers may understand differently.
 
+    @param format_: C{json}, C{yaml} or C{toml}; C{None} for the format that the suffix of the file says.
     @raise CommandError: it cannot be read, or is not a document.
     """
-    found = load(path, sys.stdin.buffer)
+    found = load(path, sys.stdin.buffer, format_)
     print_warnings(session, found)
     return found.value
 
@@ -125,6 +126,13 @@ def _remark(text: str) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and json.dumps(value) != text:
         return f"is the number {json.dumps(value)}; for a text write --string KEY=TEXT or KEY:='\"TEXT\"'."
     return ""
+
+
+def about_document(failure: CommandError) -> CommandError:
+    """Return an error whose details name parts of the document, in place of parts of the request with the document."""
+    details = [re.sub(r"^/config(?=[/:])", "", each).removeprefix(": ") for each in failure.details]
+    failure.details = tuple(each for each in details if each not in failure.sentence)
+    return failure
 
 
 def find(document: JsonValue, key: str) -> JsonValue:

@@ -18,6 +18,7 @@ from confd.cli.dumps import DumpedDocument, ReadOptions, read_dump, read_flat
 from confd.cli.errors import CommandError, Exit
 from confd.cli.go_database import GoVersion, read_go_database
 from confd.cli.key_tree import inferred
+from confd.cli.options import yes_option
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import plural
 from confd.codec.strict_json import JsonObject
@@ -52,7 +53,7 @@ _KINDS = ("consul", "etcd", "apollo", "nacos", "go-database", "properties", "env
 @click.option("--dry-run", is_flag=True, help="Validate and show the diff; publish nothing.")
 @click.option("--force", is_flag=True, help="Overwrite files; import a history although versions were published.")
 @click.option("-m", "--comment", metavar="TEXT", help="Reason for the change, for the history.")
-@click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
+@yes_option()
 @break_glass_option
 @common()
 @pass_session

@@ -14,6 +14,7 @@ from confd.cli.commands.convergence import wait_for_quorum
 from confd.cli.commands.rollout_progress import draw_end, exposed_agents, follow, require_completed
 from confd.cli.commands.submissions import Submission, Submitter
 from confd.cli.errors import CommandError, Exit
+from confd.cli.options import comment_option, yes_option
 from confd.cli.session import Session
 from confd.cli.text import format_time, plural
 from confd.codec.strict_json import JsonObject
@@ -84,10 +85,10 @@ break_glass_option = click.option(
 )
 
 _OPTIONS = {
-    "yes": click.option("-y", "--yes", is_flag=True, help="Publish without a question."),
+    "yes": yes_option("Publish without a question."),
     "dry_run": click.option("--dry-run", is_flag=True, help="Validate and show the diff; publish nothing."),
     "force": click.option("--force", is_flag=True, help="Publish although nothing differs from the current version."),
-    "comment": click.option("-m", "--comment", metavar="TEXT", help="Reason for the change, for the history."),
+    "comment": comment_option,
     "if_match": click.option(
         "--if-match",
         metavar="TAG",

@@ -14,12 +14,12 @@ from confd.cli.commands.publish import break_glass_option, break_glass_query
 from confd.cli.commands.rollout_progress import follow, recovery_words
 from confd.cli.commands.rollouts import draw_rollout, finish, open_rollout, rollout
 from confd.cli.errors import CommandError, Exit
+from confd.cli.options import yes_option
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import plural
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
 
-_YES = click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
 _COMMENT = click.option("-m", "--comment", metavar="TEXT", help="Reason for the change, for the audit log.")
 _WAIT = click.option("--wait", is_flag=True, help="Follow the rollout to its end.")
 _TIMEOUT = click.option(
@@ -80,7 +80,7 @@ def resume(session: Session, comment: str | None, wait: bool, timeout: float | N
         ("confdctl rollout promote --all --yes --wait", "deliver to all agents now, and follow the rollout"),
     ],
     True,
-    _YES,
+    yes_option(),
     click.option("--all", "to_all", is_flag=True, help="Start the last wave, which is for all agents."),
 )
 def promote(
@@ -139,7 +139,7 @@ def abort(session: Session, comment: str | None, wait: bool, timeout: float | No
         ("confdctl rollout replace --version 7", "deliver the document of version 7"),
     ],
     True,
-    _YES,
+    yes_option(),
     click.option("--version", type=click.IntRange(min=1), metavar="N", help="Deliver the document of version N."),
     click.argument("source", nargs=-1, metavar="[FILE|-] [KEY=VALUE]..."),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
@@ -14,15 +13,13 @@ from confd.cli.commands.completing import complete_token
 from confd.cli.errors import CommandError, Exit
 from confd.cli.forms import LIST_FORMS
 from confd.cli.listing import Kind, column
+from confd.cli.options import parse_duration, yes_option
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import format_time
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
 
 _PATH = "/api/v1/tokens"
-
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
 
 
 @click.group("token", cls=Group, short_help="Create, list, rotate or revoke API tokens.")
@@ -134,7 +131,7 @@ def rotate_token(session: Session, token_id: str, overlap: str | None) -> None:
     "revoke", short_help="Revoke a token.", examples=[("confdctl token revoke 7f3a9c21 -y", "do not ask first")]
 )
 @click.argument("token_id", metavar="ID", shell_complete=complete_token)
-@click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
+@yes_option()
 @common(namespace=False)
 @pass_session
 def revoke_token(session: Session, token_id: str, yes: bool) -> None:
@@ -164,21 +161,6 @@ def whoami(session: Session) -> None:
         session.screen.table(["NAMESPACE", "PERMISSIONS"], rows)
 
     session.screen.show(found, draw)
-
-
-def parse_duration(text: str, option: str) -> int:
-    """
-    Return the seconds of a duration such as C{90d}.
-
-    @param option: names the option in the error.
-    @raise CommandError: C{text} is no duration.
-    """
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise CommandError(
-            Exit.USAGE, f"{option}: {printable(text)!r} is no time; give a number and s, m, h, d or w, such as 90d."
-        )
-    return int(found[1]) * _UNIT_SECONDS[found[2]]
 
 
 def _grant(text: str) -> JsonObject:

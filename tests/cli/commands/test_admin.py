@@ -81,6 +81,18 @@ class AuditTests(Case):
         self.assertEqual([each.split()[0] for each in out], ["NUMBER", "1100", "1099"])
         self.assertIn("default\\x1b", out[1])
 
+    def test_list_is_of_one_caller_or_since_a_time(self):
+        self.chain[7] = evolve(self.chain[7], who="ci")
+        self.chain[:1000] = [evolve(each, at="2025-12-31T00:00:00Z") for each in self.chain[:1000]]
+        read = json.loads(self.cli.type("audit", "--who", "ci", "-o", "json").out)
+        self.assertEqual([each["number"] for each in read], [self.chain[7].number])
+        before = len(self.cli.controller.asked)
+        for since in ("2026-01-01", "2025-12-31T23:00:00+00:00", "8000h"):
+            out = self.cli.type("audit", "--since", since, "--limit", "1000", "-o", "json").out
+            self.assertEqual(len(json.loads(out)), 100 if since != "8000h" else 1000, since)
+        self.assertEqual(len(self.cli.controller.asked) - before, 4, "older pages were read")
+        self.assertEqual(self.cli.type("audit", "--since", "monday").status, Exit.USAGE)
+
     def test_verify_follows_all_pages_and_accepts_its_own_checkpoint(self):
         ended = self.cli.type("audit", "verify")
         self.assertEqual(ended.status, 0, ended.err)

@@ -65,6 +65,14 @@ class VerifyTests(SynchronousTestCase):
         value: Any = json.loads(self.verify(SIGNED, "-o", "json").out)
         self.assertEqual((value["genuine"], value["tag"], value["applied"]), (True, "1a2b3c4d.1.7", 3))
 
+    def test_any_number_of_keys(self) -> None:
+        """The key that signed counts, wherever it stands among the others."""
+        others = [word for _ in range(6) for word in ("--key", SigningKey.generate().public)]
+        for words in ((*others, "--key", KEY.public), ("--key", KEY.public, *others)):
+            found = CliHarness().type("verify", "-", *words, stdin=SIGNED)
+            self.assertEqual(found.status, Exit.OK, found.err)
+        self.assertEqual(CliHarness().type("verify", "-", *others, stdin=SIGNED).status, Exit.NOT_GENUINE)
+
     def test_not_genuine(self) -> None:
         """Each hostile text gets one sentence, and a status of its own."""
         for raw, words in (

@@ -1,12 +1,15 @@
 """Tests of C{get}, C{history} and C{diff}."""
 
 import json
+from pathlib import Path
 
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.cli.errors import Exit
 from tests.cli.harness import CliHarness, answer, current_config, lines
+from tests.cli.live_controller import LiveController
+from tests.controller.harness import ADMIN
 
 HISTORY = "GET /api/v1/config/history"
 
@@ -105,6 +108,80 @@ class DiffTests(SynchronousTestCase):
         ended = self.cli.type("diff", "1", "2")
         self.assertEqual((ended.status, ended.out), (0, ""))
         self.assertIn("same document", ended.err)
+
+    def test_diff_compares_versions_and_files(self):
+        self.cli.controller.table |= {
+            "GET /api/v1/config": current_config({"b": 1, "a": 2}),
+            "GET /api/v1/config/versions/7": answer({"version": 7, "data": {"a": 3}}),
+        }
+        path = Path(self.mktemp()).with_suffix(".yaml")
+        path.write_text("a: 2\nb: 5\n")
+        ended = self.cli.type("diff", str(path))
+        self.assertEqual((ended.status, ended.out.splitlines()[:2]), (0, ["--- version 2", f"+++ {path}"]))
+        self.assertIn('-  "b": 1\n+  "b": 5', ended.out)
+        found = json.loads(self.cli.type("diff", "7", str(path), "-o", "json").out)
+        self.assertEqual((found["from"], found["patch"][0]), ("version 7", {"op": "replace", "path": "/a", "value": 2}))
+        ended = self.cli.type("diff", str(path), "-", "--format", "yaml", stdin=b"{b: 5, a: 2}")
+        self.assertEqual((ended.status, ended.out), (0, ""))
+        self.assertIn("have the same document", ended.err)
+        for word in ("0", "9" * 40):
+            self.assertEqual(self.cli.type("diff", word).status, Exit.USAGE)
+
+
+class ChangeTests(SynchronousTestCase):
+    """C{validate}, C{unset}, C{edit} and C{undo}, with a controller."""
+
+    def setUp(self):
+        self.live = LiveController()
+        self.cli = CliHarness(self.live, {"HOME": "/nonexistent", "ADMIN_PASSWORD": ADMIN[1]})
+        self.done("set", "url=https://a.example", "limits.rate=1", "limits.burst=2", "-y")
+
+    def done(self, *words, status=0, **how):
+        ended = self.cli.type(*words, **how)
+        self.assertEqual(ended.status, status, ended.err)
+        return ended
+
+    def document(self):
+        return json.loads(self.live.document())
+
+    def test_validate_checks_a_document_and_publishes_nothing(self):
+        before, differs = self.live.document(), "It differs from the current document."
+        said = self.done("validate", "-", stdin=b'{"url": "https://b.example"}').out
+        self.assertEqual(said, f"Standard input is a valid document for default. {differs}\n")
+        self.assertIn("It is the current document.", self.done("validate", "-", stdin=before).out)
+        self.assertIn("/url", self.done("validate", "-", status=Exit.INVALID, stdin=b'{"url": "ftp://x"}').err)
+        self.assertEqual(self.live.document(), before)
+
+    def test_unset_removes_keys(self):
+        self.done("unset", "limits.rate", "n", "-y")
+        self.assertEqual(self.document(), {"url": "https://a.example", "limits": {"burst": 2}})
+        self.assertIn("no key limits.rate", self.done("unset", "limits.rate", "-y", status=Exit.NOT_FOUND).err)
+
+    def test_undo_publishes_the_version_before(self):
+        self.done("set", "url=https://b.example", "-y")
+        self.assertIn("Rolling back to version 2.", self.done("undo", "-y").err)
+        self.assertEqual(self.document()["url"], "https://a.example")
+
+    def test_edit_publishes_the_edited_text(self):
+        editor = Path(self.mktemp())
+        editor.write_text("#!/bin/sh\nsed -i s/a.example/c.example/ $1\n")
+        editor.chmod(0o755)
+        self.cli.environ["EDITOR"] = str(editor.resolve())
+        self.done("edit", "-y")
+        self.assertEqual(self.document()["url"], "https://c.example")
+
+    def test_history_is_of_one_author_or_since_a_time(self):
+        for words, wanted in (
+            (["--author", "admin"], [2, 1]), (["--author", "nobody"], []), (["--since", "100w"], [2, 1]),
+            (["--since", "2200-01-01"], []),
+        ):  # fmt: skip
+            found = json.loads(self.done("history", *words, "-o", "json").out)
+            self.assertEqual([each["version"] for each in found], wanted, words)
+
+    def test_namespace_is_refused_with_the_names_of_its_document(self):
+        ended = self.done("namespaces", "create", "edge", "a=1", status=Exit.INVALID)
+        self.assertIn("url", ended.err)
+        self.assertNotIn("/config", ended.err)
 
 
 class ValueTests(SynchronousTestCase):
