@@ -75,8 +75,8 @@ def change(document: JsonObject, assignments: Sequence[str], removed: Sequence[s
         _put(_walk_and_make(changed, parts, key), parts[-1], _value(key, text, only_json), key)
     for key in removed:
         *parents, last = _parts(key)
+        find(changed, key)
         parent = _walk(changed, parents, key)
-        find(parent, last)
         del parent[_index(parent, last, key)]
     return changed
 
