@@ -13,7 +13,7 @@ from confd.cli.audit_export import AuditExport
 from confd.cli.command import Group
 from confd.cli.commands.completing import complete_namespace
 from confd.cli.commands.documents import about_document, changed_by_words, read_argument, sources
-from confd.cli.commands.events_since import Window
+from confd.cli.commands.events_since import EntryFilter
 from confd.cli.commands.publish import break_glass_option, break_glass_query
 from confd.cli.errors import CommandError, Exit
 from confd.cli.forms import LIST_FORMS
@@ -128,8 +128,8 @@ audit.default = "list"
 @pass_session
 def list_audit(session: Session, limit: int, who: str | None, since: str | None) -> None:
     """List the recorded attempts, newest first."""
-    window = Window("at", parse_since(since, session.clock.now()), {"who": who})
-    items = window.read(session, "/api/v1/audit", limit)
+    entries = EntryFilter("at", parse_since(since, session.clock.now()), {"who": who})
+    items = entries.read(session, "/api/v1/audit", limit)
     columns = [
         column("NUMBER", "number", spare=3),
         column("AT", "at", Kind.TIME),

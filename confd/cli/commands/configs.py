@@ -11,7 +11,7 @@ from confd.cli.command import Command
 from confd.cli.commands.changing import DocumentChange, roll_back
 from confd.cli.commands.completing import complete_key, complete_source, complete_version
 from confd.cli.commands.documents import as_json_words, find, sources
-from confd.cli.commands.events_since import Window
+from confd.cli.commands.events_since import EntryFilter
 from confd.cli.commands.publish import PublishOptions, publishing_options
 from confd.cli.errors import CommandError, Exit
 from confd.cli.forms import DOCUMENT_FORMS, LIST_FORMS
@@ -175,8 +175,8 @@ def unset(session: Session, /, keys: tuple[str, ...], options: PublishOptions) -
 @pass_session
 def history(session: Session, limit: int, author: str | None, since: str | None) -> None:
     """List the versions of a namespace, newest first."""
-    window = Window("created_at", parse_since(since, session.clock.now()), {"author": author})
-    items = window.read(session, "/api/v1/config/history", limit, namespace=session.namespace)
+    entries = EntryFilter("created_at", parse_since(since, session.clock.now()), {"author": author})
+    items = entries.read(session, "/api/v1/config/history", limit, namespace=session.namespace)
     session.screen.listing(items, _history_columns(items), f"No version of {session.namespace} is listed.")
 
 

@@ -13,7 +13,7 @@ from confd.codec.strict_json import JsonObject
 
 
 @frozen
-class Window:
+class EntryFilter:
     """
     The entries to read.
 
