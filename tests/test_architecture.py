@@ -97,6 +97,9 @@ MAX_MODULES = {"": 8, "controller.": 6}
 
 LONGEST_MODULE, LONGEST_FUNCTION, MEDIAN_MODULE = 350, 50, 200
 
+#: Lines of confd with the type Any, which checks nothing.
+MAX_UNTYPED = 60
+
 
 @frozen
 class Module:
@@ -358,6 +361,11 @@ def folders_are_small(modules: Sequence[Module]) -> list[str]:
     return [f"{prefix}* has {count} modules" for prefix, count in counts.items() if count > MAX_MODULES[prefix]]
 
 
+def untyped_lines(module: Module) -> set[int]:
+    """The lines that name the type Any."""
+    return {node.lineno for node in ast.walk(module.tree) if isinstance(node, ast.Name) and node.id == "Any"}
+
+
 # -- what they are held against --
 
 
@@ -398,6 +406,10 @@ class ArchitectureTests(SynchronousTestCase):
     def test_folders(self):
         """Few modules are beside the folders."""
         self.assertEqual(folders_are_small(modules("confd")), [])
+
+    def test_types(self):
+        """Few lines are untyped."""
+        self.assertLess(sum(len(untyped_lines(module)) for module in modules("confd")), MAX_UNTYPED)
 
     def test_libraries(self):
         """Each library has an owner."""
@@ -488,6 +500,11 @@ class RuleTests(SynchronousTestCase):
             with self.subTest(rule=rule.__name__, bad=bad[:60]):
                 self.assertTrue(rule(Module(name, bad)))
                 self.assertEqual(rule(Module(name, good)), [])
+
+    def test_types(self):
+        """Each line with the type Any is found."""
+        source = "from typing import Any\nx: Any\ndef f(a: Any, b: list[Any]) -> Anything: ...\n# Any"
+        self.assertEqual(untyped_lines(Module("x", source)), {2, 3})
 
     def test_class_names(self):
         """A name of two modules is found, except the options of commands."""

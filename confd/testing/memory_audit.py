@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
@@ -12,14 +11,13 @@ from zope.interface import implementer
 from confd.audit import BACKUP, BEGINNING, CUT_OFF, DONE, AuditEntry, AuditOutcome
 from confd.codec import headers
 from confd.interfaces import IAuditStore
+from confd.testing.memory_rows import Rows
 from confd.web.auth.principals import matches
 
 
 @implementer(IAuditStore)
-class AuditRows:
+class AuditRows(Rows):
     """The part of a L{confd.testing.memory.MemoryStore} that keeps the audit log."""
-
-    _write: Callable[..., Deferred[Any]]
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, execute
@@ -32,13 +31,13 @@ from confd.interfaces import IChangeRequestStore
 from confd.model import Draft, Revision
 from confd.rollouts.rollout import Rollout
 from confd.rollouts.steps import RolloutStep
+from confd.testing.memory_rows import Rows
 
 
 @implementer(IChangeRequestStore)
-class ChangeRequestRows:
+class ChangeRequestRows(Rows):
     """The part of a L{confd.testing.memory.MemoryStore} that keeps changes."""
 
-    _audited: Callable[..., Deferred[Any]]
     _current_of: Callable[[str], Revision]
     _in_use: Callable[[str], bool]
     _check_in_use: Callable[[str], None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, execute
@@ -17,13 +16,13 @@ from confd.controller.interfaces import IFreezeStore
 from confd.controller.store.change_log import Written
 from confd.controller.store.database import describe_freeze
 from confd.model import Draft, Revision
+from confd.testing.memory_rows import Rows
 
 
 @implementer(IFreezeStore)
-class FreezeRows:
+class FreezeRows(Rows):
     """The part of a L{confd.testing.memory.MemoryStore} that keeps freezes."""
 
-    _audited: Callable[..., Deferred[Any]]
     _current_of: Callable[[str], Revision]
     _fates: dict[tuple[str, int], tuple[int, str]]
 

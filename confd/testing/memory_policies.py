@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, execute
@@ -19,13 +18,13 @@ from confd.changes import BREAK_GLASS, POLICY, Committed
 from confd.controller.interfaces import IPolicyStore
 from confd.controller.store.change_log import Written, request_change
 from confd.model import Draft, Revision
+from confd.testing.memory_rows import Rows
 
 
 @implementer(IPolicyStore)
-class PolicyRows:
+class PolicyRows(Rows):
     """The part of a L{confd.testing.memory.MemoryStore} that keeps policies."""
 
-    _audited: Callable[..., Deferred[Any]]
     _freezes: list[Freeze]
     _requests: list[ChangeRequest]
     _admit: Callable[..., ChangeRequest | None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, execute
@@ -45,17 +45,16 @@ from confd.rollouts.errors import no_eligible_agent, rollout_active, unknown_pla
 from confd.rollouts.rollout import Member, Rollout
 from confd.rollouts.steps import Addition, NextStep, RolloutStep, Start, Stepped
 from confd.testing.memory_agents import MemoryAgents
+from confd.testing.memory_rows import Rows
 
 
 @implementer(IRolloutStore)
-class RolloutRows:
+class RolloutRows(Rows):
     """The part of a L{confd.testing.memory.MemoryStore} that keeps rollouts."""
 
     agents: MemoryAgents
     _log: ChangeLog
     _revisions: dict[str, list[Revision]]
-    _write: Callable[..., Deferred[Any]]
-    _audited: Callable[..., Deferred[Any]]
     _answered: Callable[[Draft], Revision | None]
     _append: Callable[[Draft, int], Revision]
     _record: Callable[[Sequence[AuditOutcome]], None]

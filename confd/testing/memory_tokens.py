@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, execute
@@ -17,14 +16,12 @@ from confd.controller.interfaces import ITokenStore
 from confd.controller.store.change_log import Written, token_change
 from confd.controller.store.database import describe_token
 from confd.controller.store.sole import SoleController
+from confd.testing.memory_rows import Rows
 
 
 @implementer(ITokenStore)
-class TokenRows(SoleController):
+class TokenRows(Rows, SoleController):
     """The part of a L{confd.testing.memory.MemoryStore} that keeps tokens."""
-
-    _write: Callable[..., Deferred[Any]]
-    _audited: Callable[..., Deferred[Any]]
 
     def __init__(self) -> None:
         super().__init__()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -19,15 +18,14 @@ from confd.interfaces.webhooks import (
     Occurrence,
     QueueState,
 )
+from confd.testing.memory_rows import Rows
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @implementer(IWebhookStore)
-class WebhookRows:
+class WebhookRows(Rows):
     """The part of a L{confd.testing.memory.MemoryStore} that keeps events for receivers."""
-
-    _write: Callable[..., Deferred[Any]]
 
     def __init__(self) -> None:
         super().__init__()

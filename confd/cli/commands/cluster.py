@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 
@@ -18,7 +18,7 @@ from confd.codec.text import printable
 
 _AHEAD, _FOREIGN = "is ahead of this controller", "follows another cluster"
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 
 @click.group("epoch", cls=Group, short_help="Show the epoch, or raise it after a restore.")

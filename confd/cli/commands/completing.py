@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -12,7 +11,7 @@ from click.shell_completion import CompletionItem
 from confd.access.change_requests import PENDING
 from confd.cli.errors import CommandError
 from confd.cli.session import Session
-from confd.codec.strict_json import JsonObject
+from confd.codec.strict_json import JsonObject, JsonValue
 
 #: Keys of a document that are offered.
 _MAX_KEYS = 500
@@ -117,7 +116,7 @@ def _items(context: click.Context, path: str, namespace: bool = False) -> Iterat
     yield from found.get("items", ()) if isinstance(found, dict) else ()
 
 
-def _answer(context: click.Context, path: str, namespace: bool, **query: object) -> Any:
+def _answer(context: click.Context, path: str, namespace: bool, **query: object) -> JsonValue:
     """Return the JSON at a path; C{None} where the controller does not answer in time."""
     session = context.find_object(Session)
     if session is None:

@@ -28,7 +28,7 @@ from confd.changes import (
     ReceivedReport,
     ReportVerdict,
 )
-from confd.controller.store.report_verdicts import PublishTimes
+from confd.controller.store.report_verdicts import PublishTimes, TimesKey
 from confd.history import VersionSummary
 from confd.model import Revision
 from confd.reports import AgentRecord
@@ -152,7 +152,7 @@ class ChangeLog:
         """Return the times of the versions that reports are about."""
         reports = list(reports)
         keys = {(each.namespace, each.report.tag.version) for each in reports}
-        found: dict[Any, tuple[float, float | None]] = {key: self._times[key] for key in keys & self._times.keys()}
+        found: dict[TimesKey, tuple[float, float | None]] = {key: self._times[key] for key in keys & self._times.keys()}
         return {**found, **self._exposed_times(reports)} if self._exposed else found
 
     def since(self, after: int) -> Batch:
@@ -188,7 +188,7 @@ class ChangeLog:
             self._exposed[subject].add(value, self.seconds())
 
     def _exposed_times(self, reports: Sequence[ReceivedReport]) -> PublishTimes:
-        times: dict[Any, tuple[float, float]] = {}
+        times: dict[TimesKey, tuple[float, float]] = {}
         for each in reports:
             exposed, version = self._exposed.get(each.namespace), each.report.tag.version
             at = exposed.at(each.agent_id) if exposed is not None and exposed.version == version else None

@@ -10,7 +10,7 @@ from attrs import frozen
 T = TypeVar("T")
 
 #: The columns of a row; the statement decides their types.
-Row: TypeAlias = Sequence[Any]
+Row: TypeAlias = tuple[Any, ...]
 
 
 class Cursor(Protocol):
@@ -27,16 +27,16 @@ class Cursor(Protocol):
     @property
     def rowcount(self) -> int: ...
 
-    def execute(self, statement: str, values: Sequence[Any] = ..., /) -> Cursor:
+    def execute(self, statement: str, values: Sequence[object] = ..., /) -> Cursor:
         """Run a statement; return this cursor."""
 
     def fetchone(self) -> Any:
         """Return the next row, C{None} after the last one."""
 
-    def fetchall(self) -> list[Any]:
+    def fetchall(self) -> list[Row]:
         """Return the remaining rows."""
 
-    def __iter__(self) -> Iterator[Any]: ...
+    def __iter__(self) -> Iterator[Row]: ...
 
 
 #: Runs in the thread of a connection, inside a transaction, and returns plain values.

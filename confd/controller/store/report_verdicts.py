@@ -18,7 +18,8 @@ from confd.reports import Report, ReportState, Timings, VersionOutcome
 #: By namespace and version: when the POST arrived, in seconds of the monotonic clock, and the milliseconds until the
 #: commit; C{None} for what this process does not know. By namespace, version and agent, for a member of a rollout: when
 #: it was exposed.
-PublishTimes = Mapping[tuple[str, int] | tuple[str, int, str], tuple[float | None, float | None]]
+TimesKey = tuple[str, int] | tuple[str, int, str]
+PublishTimes = Mapping[TimesKey, tuple[float | None, float | None]]
 
 
 def judge_reports(

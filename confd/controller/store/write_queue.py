@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
@@ -14,6 +14,8 @@ from confd.controller.store.cursor import Work
 from confd.errors import Unavailable
 
 T = TypeVar("T")
+_Answer: TypeAlias = Deferred[Any]
+_Write: TypeAlias = tuple[Work[Any], _Answer]
 
 #: Writes that may wait for their transaction, and writes that one transaction takes.
 MAX_WAITING_WRITES, MAX_GROUP_WRITES = 10_000, 256
@@ -34,7 +36,7 @@ class WriteQueue:
     _transact: Callable[[Sequence[Work[object]]], Deferred[list[object]]]
     _on_commit: Callable[[list[object]], Sequence[object]]
     _on_refusal: Callable[[Failure], tuple[BaseException, bool]]
-    _waiting: deque[tuple[Work[Any], Deferred[Any]]] = field(factory=deque, init=False)
+    _waiting: deque[_Write] = field(factory=deque, init=False)
     _under_way: bool = field(default=False, init=False)
     _drained: list[Deferred[None]] = field(factory=list, init=False)
 
@@ -71,7 +73,7 @@ class WriteQueue:
         done = self._transact([work for work, _ in group])
         done.addCallbacks(self._committed, self._refused, callbackArgs=(answers,), errbackArgs=(answers,))
 
-    def _committed(self, outcomes: list[object], answers: list[Deferred[Any]]) -> None:
+    def _committed(self, outcomes: list[object], answers: list[_Answer]) -> None:
         self._under_way = False
         self._begin()
         for answer, outcome in zip(answers, self._on_commit(outcomes), strict=True):
@@ -81,7 +83,7 @@ class WriteQueue:
                 answer.callback(outcome)
         self._settle()
 
-    def _refused(self, failure: Failure, answers: list[Deferred[Any]]) -> None:
+    def _refused(self, failure: Failure, answers: list[_Answer]) -> None:
         if self._on_refusal(failure)[1]:
             answers += [answer for _, answer in self._waiting]
             self._waiting.clear()

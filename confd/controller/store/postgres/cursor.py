@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, LiteralString
 
 from psycopg import Connection, Pipeline
+from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 
 from confd.controller.store.cursor import Dialect
@@ -42,7 +43,7 @@ class _SyncedPipeline(Pipeline):
     locks for ever.
     """
 
-    def _communicate_gen(self) -> Generator[Any, Any, None]:
+    def _communicate_gen(self) -> PQGen[None]:
         if self.result_queue and self.result_queue[-1] is not None:
             commands = tuple(self.command_queue)
             self.command_queue.clear()
@@ -50,7 +51,7 @@ class _SyncedPipeline(Pipeline):
             self.result_queue.append(None)
         yield from super()._communicate_gen()
 
-    def _fetch_gen(self, *, flush: bool) -> Generator[Any, Any, None]:
+    def _fetch_gen(self, *, flush: bool) -> PQGen[None]:
         # A Flush after the Sync would end the time limit of the idle client, and the Sync has sent all results.
         yield from super()._fetch_gen(flush=False)
 
@@ -97,7 +98,7 @@ class PostgresCursor:
             self._pipeline.sync()
         return self._last.rowcount
 
-    def execute(self, statement: str, values: Sequence[Any] = (), /) -> PostgresCursor:
+    def execute(self, statement: str, values: Sequence[object] = (), /) -> PostgresCursor:
         """Run a statement, or queue it."""
         self.written = self.written or not statement.lstrip().startswith("SELECT")
         # Each result stays with its own cursor.
@@ -109,11 +110,11 @@ class PostgresCursor:
         """Return the next row, C{None} after the last one."""
         return self._last.fetchone()
 
-    def fetchall(self) -> list[Any]:
+    def fetchall(self) -> list[TupleRow]:
         """Return the remaining rows."""
         return self._last.fetchall()
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[TupleRow]:
         return iter(self._last.fetchall())
 
 

@@ -79,7 +79,7 @@ class PostgresEngine:
         self._writing = ConnectionThread(reactor, self.connect)
         self._idle = [ConnectionThread(reactor, self._connect_reader, repeats=True) for _ in range(READERS)]
         self._readers = tuple(self._idle)
-        self._reads: deque[tuple[Callable[[psycopg.Connection[TupleRow]], Any], float, Deferred[Any]]] = deque()
+        self._reads: deque[tuple[Callable[[psycopg.Connection[TupleRow]], object], float, Deferred[Any]]] = deque()
         self._queue = WriteQueue(self._run_together, self._committed, self._refused)
         self.reason: str | None = None
         self.counts = DatabaseCounts()
@@ -159,7 +159,7 @@ class PostgresEngine:
             thread = self._idle.pop()
             thread.run(work, deadline).addBoth(self._read_ended, thread, done)
 
-    def _read_ended(self, result: Any, thread: ConnectionThread, done: Deferred[Any]) -> None:
+    def _read_ended(self, result: object, thread: ConnectionThread, done: Deferred[object]) -> None:
         if isinstance(result, Failure) and result.check(NoAnswer):
             self.counts.deadlines["query"] += 1
         self._idle.append(thread)

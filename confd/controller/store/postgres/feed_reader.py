@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from attrs import evolve
 
 from confd.changes import IDENTITY, KEYS, KINDS, REVISION, ROLLOUT, Batch, Change, Contents
-from confd.controller.store.cursor import Row
+from confd.controller.store.cursor import Cursor, Row
 from confd.controller.store.postgres.continuity import DatabaseState, check_continuation, load_state
 from confd.controller.store.postgres.cursor import PostgresCursor
 from confd.controller.store.queries import configs, contents, epoch
@@ -79,7 +78,7 @@ def _change(cursor: PostgresCursor, row: Row, newest: bool, read_at: float) -> C
     return Change(seq, kind, subject, value)
 
 
-def _configuration(cursor: Any, namespace: str, version: int) -> Configuration | None:
+def _configuration(cursor: Cursor, namespace: str, version: int) -> Configuration | None:
     try:
         return configs.revision(cursor, namespace, version).configuration
     except (Gone, NotFound):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import psycopg
 from attrs import evolve, field, frozen
+from psycopg.abc import ConnMapping
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
@@ -51,7 +51,7 @@ class DatabaseUrl:
         @raise StartError: in one sentence that begins with C{DATABASE_URL} and does not show the URL.
         """
         try:
-            given: Mapping[str, Any] = conninfo_to_dict(url)
+            given: ConnMapping = conninfo_to_dict(url)
         except psycopg.Error:
             raise StartError(
                 "DATABASE_URL: is not a URL of PostgreSQL; write postgresql://USER@HOST/DATABASE, with special"
@@ -66,7 +66,7 @@ class DatabaseUrl:
         if given.get("sslmode", "prefer") not in _SSL_MODES:
             raise StartError(f"DATABASE_URL: sslmode must be one of {', '.join(_SSL_MODES)}.")
         authority = given.get("sslrootcert", "system")
-        if authority != "system" and not os.access(authority, os.R_OK):
+        if authority != "system" and not os.access(str(authority), os.R_OK):
             raise StartError("DATABASE_URL: the file that sslrootcert names cannot be read; correct its path or mode.")
         parameters = {**_DEFAULTS, **given, "target_session_attrs": "primary"}
         return cls(_name(given), make_conninfo("", **parameters))
@@ -123,7 +123,7 @@ def _allow_for_pooler(connection: psycopg.Connection[TupleRow], timeouts: Mappin
         )
 
 
-def _name(given: Mapping[str, Any]) -> str:
+def _name(given: ConnMapping) -> str:
     hosts = str(given.get("host") or given.get("hostaddr") or "localhost").split(",")
     ports = str(given.get("port") or "5432").split(",")
     ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)

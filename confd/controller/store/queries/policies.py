@@ -57,6 +57,6 @@ def restrictions(cursor: Cursor, namespace: str, now: datetime, break_glass: str
     )
     rows = cursor.fetchall()
     [body, *_] = rows[0]
-    found = [freezes.freeze_of(row) for _, *row in rows if row[0] is not None]
+    found = [freezes.freeze_of(row[1:]) for row in rows if row[1] is not None]
     policy = Policy() if body is None else _BODY.decode(body)
     return Restrictions(namespace, policy, ActiveFreezes.of(found, namespace, now))
