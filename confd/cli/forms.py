@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import click
 from attrs import frozen
@@ -96,7 +95,7 @@ class FormType(click.ParamType):
         """Return the names of the forms, for the help."""
         return f"[{'|'.join(each + 'PATH' if each == _JSON_PATH else each for each in self.forms)}]"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Form:
+    def convert(self, value: str | Form, param: click.Parameter | None, ctx: click.Context | None) -> Form:
         """Return the form of a word on the command line."""
         if isinstance(value, Form):
             return value

@@ -8,13 +8,16 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import Enum
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import evolve, frozen
 
 from confd.cli.errors import CommandError, Exit
 from confd.cli.text import format_age, format_time, short_id
 from confd.codec.text import printable
+
+#: A row of a list; its columns know its shape.
+Item: TypeAlias = Any
 
 
 class Kind(Enum):
@@ -43,7 +46,7 @@ class Column:
     """
 
     title: str
-    read: Callable[[Any], object]
+    read: Callable[[Item], object]
     kind: Kind = Kind.VALUE
     spare: int = 0
 
@@ -71,7 +74,7 @@ class Column:
 
 def column(
     title: str,
-    read: str | Callable[[Any], object],
+    read: str | Callable[[Item], object],
     kind: Kind = Kind.VALUE,
     spare: int = 0,
 ) -> Column:
@@ -95,7 +98,7 @@ def positional(head: Sequence[str | Column]) -> list[Column]:
     ]
 
 
-def in_order(items: Sequence[Any], columns: Sequence[Column], key: str) -> list[Any]:
+def in_order(items: Sequence[Item], columns: Sequence[Column], key: str) -> list[Item]:
     """
     Return items in the order of a column, items without a value last.
 
@@ -119,7 +122,7 @@ def _rank(value: object) -> tuple[int, float, str]:
     return (1, 0, str(value).casefold())
 
 
-def as_csv(items: Sequence[Any], columns: Sequence[Column], head: bool) -> str:
+def as_csv(items: Sequence[Item], columns: Sequence[Column], head: bool) -> str:
     """
     Return items as CSV (RFC 4180) with whole values, without the last line break.
 

@@ -11,13 +11,13 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from attrs import define
 
 from confd.cli.errors import CommandError
 from confd.cli.forms import TABLE, Form
-from confd.cli.listing import Column, Kind, as_csv, in_order, positional
+from confd.cli.listing import Column, Item, Kind, as_csv, in_order, positional
 from confd.codec.strict_json import JsonValue
 from confd.codec.text import printable
 
@@ -83,7 +83,7 @@ class Output:
         else:
             self._write(self.form.write(value))
 
-    def listing(self, items: Sequence[Any], columns: Sequence[Column], empty: str = "None.") -> None:
+    def listing(self, items: Sequence[Item], columns: Sequence[Column], empty: str = "None.") -> None:
         """
         Print a list.
 
@@ -130,7 +130,7 @@ class Output:
         """Print rows below column titles, as a part of a result; see L{listing}."""
         self._draw_table(rows, positional(head), "None.")
 
-    def _draw_table(self, items: Sequence[Any], columns: Sequence[Column], empty: str) -> None:
+    def _draw_table(self, items: Sequence[Item], columns: Sequence[Column], empty: str) -> None:
         """
         Print items below column titles, with a dash for C{None}.
 

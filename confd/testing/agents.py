@@ -51,14 +51,14 @@ def make_iagentstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertIsNone(await self.store.find_token(b"\x01" * 32))
 
         async def test_register_inserts(self) -> None:
-            said: Any = {"metadata": "tier=edge", "strategy": "NATS", "namespace": "x", "hostname": "hôst"}
-            record = await self.register("b", advertise="h:1", **said)
+            said: dict[str, str] = {"metadata": "tier=edge", "strategy": "NATS", "namespace": "x", "hostname": "hôst"}
+            record = await self.register("b", _NOON, advertise="h:1", **said)
             self.assertEqual(record, AgentRecord("b", "x", "hôst", "tier=edge", "NATS", _NOON, advertise="h:1"))
 
         async def test_register_updates_what_an_agent_says(self) -> None:
             await self.register("a", token=bytes(range(32)))
             await self.store.touch({"a": _NOON})
-            said: Any = {"hostname": "new", "metadata": "tier=edge", "advertise": "[::1]:2"}
+            said: dict[str, str] = {"hostname": "new", "metadata": "tier=edge", "advertise": "[::1]:2"}
             changed = await self.register("a", _NOON + timedelta(seconds=9), **said)
             there = AgentRecord("a", DEFAULT_NAMESPACE, "new", "tier=edge", "", _NOON, _NOON, token=bytes(range(32)))
             expected = evolve(there, advertise="[::1]:2")

@@ -23,6 +23,7 @@ from confd.access.change_requests import (
     Origin,
     Signer,
     Situation,
+    State,
 )
 from confd.changes import CHANGE_REQUEST
 from confd.codec import strict_json
@@ -122,8 +123,8 @@ def make_ichangerequeststore_tests(fixture: StoreFixture) -> type[TestCase]:
                 await self.propose(namespace=namespace)
             await self.store.step_change(3, to(state="withdrawn"))
 
-            async def page(*arguments: Any) -> list[int]:
-                return [each.id for each in await self.store.change_requests("default", *arguments)]
+            async def page(states: Sequence[State], limit: int, before: int | None) -> list[int]:
+                return [each.id for each in await self.store.change_requests("default", states, limit, before)]
 
             self.assertEqual(await page(STATES, 9, None), [4, 3, 1])
             self.assertEqual(await page(STATES, 2, None), [4, 3])

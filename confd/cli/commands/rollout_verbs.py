@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import Any
 
 import click
 
@@ -31,9 +30,12 @@ _TIMEOUT = click.option(
 _HELD = ("resume", "promote", "replace")
 
 
+_Verb = Callable[..., None]
+
+
 def _verb(
-    name: str, short_help: str, examples: list[tuple[str, str]], waits: bool = True, *options: Any
-) -> Callable[[Callable[..., None]], click.Command]:
+    name: str, short_help: str, examples: list[tuple[str, str]], waits: bool = True, *options: Callable[[_Verb], _Verb]
+) -> Callable[[_Verb], click.Command]:
     """
     Return a decorator that makes a function a command that changes the open rollout.
 
