@@ -256,7 +256,7 @@ def compose(
         PlansApi(rollouts),
         HistoryApi(store, store, store, store, reader, offload),
         NamespacesApi(configs, snapshot, reader, registry, offload, reactor),
-        ClusterApi(configs, identity, snapshot, registry, herd),
+        ClusterApi(configs, identity, snapshot, registry, herd, store),
         ImportsApi(configs, reader, publishers.published, offload),
         AgentsApi(registry, reader, feed, convergence, reactor),
         PrometheusApi(registry, snapshot, reader, offload),
@@ -302,7 +302,7 @@ def compose(
     )
     expiry = CertificateExpiry(reactor, now, [listener.in_use])
     expiry.expose(metrics)
-    serving = [expiry, listener, *follow_identities(reactor, settings, environ, auth, site)]
+    serving = [expiry, listener, *follow_identities(reactor, settings, environ, auth, site, store)]
     serving += follow_passwords(reactor, settings, environ, brokers)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
     services = [

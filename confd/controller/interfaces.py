@@ -20,7 +20,7 @@ from confd.changes import Committed, ReceivedReport, ReportVerdict
 from confd.codec.selectors import Selector
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.interfaces import IAuditStore, IChangeRequestStore, IChangeStore, IConfigStore, IHealth
-from confd.interfaces.announcements import IAnnouncements
+from confd.interfaces.controllers import IControllers
 from confd.interfaces.webhooks import IWebhookStore
 from confd.model import Draft, Registration, Tag
 from confd.reports import AgentRecord, VersionOutcome
@@ -298,7 +298,7 @@ class IControllerStore(
     IPolicyStore,
     IWebhookStore,
     IChangeRequestStore,
-    IAnnouncements,
+    IControllers,
     IAuditStore,
     IHealth,
 ):

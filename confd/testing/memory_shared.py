@@ -7,11 +7,13 @@ from functools import partial
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from confd.changes import IDENTITY, KEYS, REVISION
-from confd.interfaces.announcements import CLAIMED_SECONDS, LATE_SECONDS, MAX_CLAIMED, Claim, IAnnouncements
+from confd.errors import Unavailable
+from confd.interfaces.announcements import CLAIMED_SECONDS, LATE_SECONDS, MAX_CLAIMED, Claim
+from confd.interfaces.controllers import AgreedSettings, ControllerRecord, IControllers
 from confd.testing.memory import MemoryStore
 
 
@@ -60,15 +62,20 @@ class SharedMemory:
                 row.seq, row.changed_at, row.claimed_at = change.seq, self.seconds(), None
 
 
-@implementer(IAnnouncements)
+@implementer(IControllers)
 class SharedMemoryStore:
-    """The store of one of several controllers on a L{SharedMemory}."""
+    """
+    The store of one of several controllers on a L{SharedMemory}.
+
+    @ivar known: the controllers to tell of; C{None} where the store cannot be read.
+    """
 
     interval: float | None = 0.25
 
     def __init__(self, memory: SharedMemory) -> None:
         self._memory, self._brokers = memory, list[str]()
         self._own = set[int]()
+        self.known: Sequence[ControllerRecord] | None = ()
         self._hint: Callable[[], object] = lambda: None
 
     def __getattr__(self, name: str) -> Any:
@@ -79,6 +86,14 @@ class SharedMemoryStore:
         """Call C{hint} after each change."""
         self._hint = hint
         self._memory.hints.append(hint)
+
+    def agree(self, settings: AgreedSettings) -> None:
+        pass
+
+    def controllers(self) -> Deferred[Sequence[ControllerRecord]]:
+        if self.known is None:
+            return fail(Unavailable("storage_unavailable", "The database is away."))
+        return succeed(self.known)
 
     def announce_to(self, brokers: Sequence[str]) -> None:
         self._brokers = list(brokers)

@@ -35,6 +35,7 @@ import confd.worker.composition
 from confd.cli.app import NAME, cli
 from confd.cli.errors import Exit
 from confd.controller.feed import Feed
+from confd.controller.store.postgres.controllers import KnownControllers
 from confd.controller.store.postgres.metrics import DatabaseCounts
 from confd.controller.store.sqlite.store import SqliteStore
 from confd.runtime.metrics import Metrics
@@ -123,6 +124,7 @@ def postgres_metrics() -> bytes:
     """Return the metrics that only a controller on PostgreSQL has."""
     metrics = Metrics()
     DatabaseCounts().expose(metrics, bool, bool)
+    KnownControllers().expose(metrics)
     Feed(Clock(), SimpleNamespace(interval=0.25), []).expose(metrics)
     return metrics.exposition()
 

@@ -18,6 +18,9 @@ from confd.codec.text import printable
 
 _AHEAD, _FOREIGN = "is ahead of this controller", "follows another cluster"
 
+#: What is shown of a controller on PostgreSQL.
+_CONTROLLER = ("address", "release", "state", "lag")
+
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -67,6 +70,10 @@ def _show(session: Session, found: JsonObject) -> None:
 
     def draw() -> None:
         session.screen.facts([("Cluster", found["cluster_id"]), ("Epoch", found["epoch"])])
+        if "controllers" in found:
+            rows = [[each[name] for name in _CONTROLLER] for each in found["controllers"]]
+            session.screen.line("")
+            session.screen.table([name.upper() for name in _CONTROLLER], rows)
         ahead = found["ahead"]
         if ahead["agents"]:
             session.screen.line(

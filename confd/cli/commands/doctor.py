@@ -204,6 +204,16 @@ def _namespace(session: Session) -> Iterator[Finding]:
 
 def _cluster(session: Session) -> Iterator[Finding]:
     found = session.controller.get("/api/v1/cluster")
+    controllers = found.get("controllers", [])
+    lost = [each["address"] for each in controllers if each["state"] == "lost"]
+    if controllers:
+        releases = " and ".join(sorted({each["release"] for each in controllers}))
+        running = plural(len(controllers) - len(lost), "controller")
+        yield Finding("controllers", "ok", f"{running} on the database, of release {releases}")
+    for each in lost:
+        yield Finding(
+            "controllers", "warn", f"{each} ended without a stop in the last hour", "Start it, or see why it ended."
+        )
     if found["ahead"]["agents"]:
         yield Finding(
             "cluster", "fail", f"{found['ahead']['agents']} agents are ahead of this controller and do not follow it",

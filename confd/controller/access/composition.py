@@ -14,6 +14,8 @@ from confd.controller.configs.herd import HerdBudget
 from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.configs.schema import BUILT_IN
 from confd.controller.feed import Feed
+from confd.controller.store.factories import agreed_settings
+from confd.interfaces.controllers import IControllers
 from confd.runtime.daemon import in_threads_of, reload_secrets
 from confd.runtime.listener import raise_fd_limit
 from confd.runtime.metrics import Metrics
@@ -81,16 +83,20 @@ def follow_identities(
     environ: Mapping[str, str],
     guard: BasicAuth,
     site: BoundedSite,
+    store: IControllers,
 ) -> Sequence[IService]:
     """
     Return the services that take passwords from files as the files change.
 
     @param site: ends the streams that a replaced password opened.
+    @param store: shows other controllers which passwords this one has.
     """
 
     def changed(now: ControllerSettings) -> None:
         site.cut(guard.renew(_shared(now), reactor.seconds()))
         site.allow_hosts(now.hosts)
+        if now.database_url is not None:
+            store.agree(agreed_settings(now))
 
     return reload_secrets(reactor, settings, environ, changed, "AGENT_PASSWORD", "ADMIN_PASSWORD")
 

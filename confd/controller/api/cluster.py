@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import msgspec
 from attrs import define
 
+from confd.codec.headers import rfc3339
 from confd.controller.agents.registry import Registry
 from confd.controller.api.change_options import Comment, bad_field
-from confd.controller.api.schemas import ClusterBody, ClusterChangeBody, KeyRotationBody
+from confd.controller.api.cluster_schemas import ClusterBody, ClusterChangeBody, ControllerItem, KeyRotationBody
 from confd.controller.configs.herd import HerdBudget
 from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import Snapshot
 from confd.errors import Conflict, Unavailable
+from confd.interfaces.controllers import ControllerRecord, IControllers
 from confd.model import DEFAULT_NAMESPACE, Tag
 from confd.reports import AgentRecord
 from confd.web.api.endpoint import Call, endpoint
@@ -54,6 +56,7 @@ class ClusterApi:
     _snapshot: Snapshot
     _registry: Registry
     _herd: HerdBudget
+    _store: IControllers
 
     @endpoint(
         "GET",
@@ -84,6 +87,9 @@ class ClusterApi:
         }
         if self._herd.limited:
             body["herd"] = {"requests": self._herd.requests, "bytes": self._herd.stream.rate}
+        controllers = await self._controllers()
+        if controllers:
+            body["controllers"] = [_item(each) for each in controllers]
         return body
 
     @endpoint(
@@ -131,6 +137,13 @@ class ClusterApi:
         public = await self._configs.rotate_keys(call.attempt)
         return {"message": "Announcements are signed with a new key", "signing_key": public}
 
+    async def _controllers(self) -> Sequence[ControllerRecord]:
+        try:
+            return await self._store.controllers()
+        except Unavailable:
+            # The rest of the answer comes from memory.
+            return ()
+
     async def _begin_epoch(self, call: Call, cluster_id: str | None) -> ClusterChangeBody:
         self._snapshot.require(DEFAULT_NAMESPACE)
         wanted: NewEpoch = call.body
@@ -172,3 +185,15 @@ class ClusterApi:
         lane = self._snapshot.lane(record.namespace)
         newest = self._snapshot.find(record.namespace) if lane is None else lane.encoded
         return newest is not None and (holds.epoch, holds.version) > newest.order
+
+
+def _item(controller: ControllerRecord) -> ControllerItem:
+    return {
+        "address": controller.address,
+        "release": controller.release,
+        "state": "lost" if controller.lost else "running",
+        "started_at": rfc3339(controller.started_at),
+        "heard_at": rfc3339(controller.heard_at),
+        "seen_seq": controller.seen_seq,
+        "lag": controller.lag,
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twisted.application.service import IService
@@ -15,6 +16,7 @@ from confd.controller.store.database import DatabaseStore
 from confd.controller.store.sqlite.backup import Backup
 from confd.controller.store.sqlite.store import SqliteStore
 from confd.errors import StartError
+from confd.interfaces.controllers import AgreedSettings
 from confd.model import Draft
 from confd.runtime.daemon import in_threads_of
 from confd.runtime.metrics import Metrics
@@ -49,7 +51,21 @@ def make_store(reactor: Reactor, settings: ControllerSettings, first: Draft) -> 
         replicated=settings.database_durability == "replicated",
         raise_after=RAISE_AFTER_SECONDS if settings.on_storage_behind == "raise" else None,
     )
+    postgres.agree(agreed_settings(settings))
     return postgres, postgres
+
+
+def agreed_settings(settings: ControllerSettings) -> AgreedSettings:
+    """Return the settings that all controllers on a database must agree on; reads the file of C{CONFIG_SCHEMA}."""
+    schema = "" if settings.config_schema is None else Path(settings.config_schema).read_text("utf-8", "replace")
+    values = {
+        "CONFIG_SCHEMA": schema,
+        "HISTORY_KEEP": str(settings.history_keep),
+        "MAX_CONFIG_BYTES": str(settings.max_config_bytes),
+        "DISTRIBUTION_STRATEGY": ",".join(sorted(settings.distribution_strategy)),
+    }
+    secrets = {"ADMIN_PASSWORD": settings.admin_password, "AGENT_PASSWORD": settings.agent_password}
+    return AgreedSettings(values, secrets)
 
 
 def watch_database(store: IControllerStore, metrics: Metrics) -> Mapping[str, Callable[[], str]]:

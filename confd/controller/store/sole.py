@@ -8,16 +8,23 @@ from datetime import datetime
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from confd.interfaces.announcements import LATE_SECONDS, Claim, IAnnouncements
+from confd.interfaces.announcements import LATE_SECONDS, Claim
+from confd.interfaces.controllers import AgreedSettings, ControllerRecord, IControllers
 
 
-@implementer(IAnnouncements)
+@implementer(IControllers)
 class SoleController:
     """Says for a store that no other controller uses it."""
 
     def heard(self) -> Deferred[tuple[Mapping[str, datetime], bool]]:
         """Fire with no polls of others."""
         return succeed(({}, False))
+
+    def agree(self, settings: AgreedSettings) -> None:
+        pass
+
+    def controllers(self) -> Deferred[Sequence[ControllerRecord]]:
+        return succeed(())
 
     def announce_to(self, brokers: Sequence[str]) -> None:
         pass

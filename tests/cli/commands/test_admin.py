@@ -190,6 +190,11 @@ class IdentityTests(Case):
         self.table["GET /api/v1/cluster"] = answer(CLUSTER)
         for words in (["epoch"], ["epoch", "show"], ["cluster"], ["cluster", "show"]):
             self.assertEqual(lines(self.cli.type(*words).out), [f"Cluster  {UUID}", "Epoch    1"])
+        named = {"address": "web1, tcp:8080", "release": "2.0", "state": "running", "lag": 3, "seen_seq": 7}
+        self.table["GET /api/v1/cluster"] = answer(CLUSTER | {"controllers": [named]})
+        shown = lines(self.cli.type("cluster").out)[-2:]
+        self.assertEqual(shown[0].split(), ["ADDRESS", "RELEASE", "STATE", "LAG"])
+        self.assertEqual(shown[1].split(), ["web1,", "tcp:8080", "2.0", "running", "3"])
         amiss = {"ahead": {"agents": 3, "epoch": 2}, "foreign": [{"cluster_id": "f-1", "agents": 4, "epoch": 7}]}
         self.table["GET /api/v1/cluster"] = answer(CLUSTER | amiss)
         out = self.cli.type("cluster").out

@@ -146,6 +146,15 @@ class DoctorTests(SynchronousTestCase):
         self.table["GET /api/v1/config/convergence"] = answer(convergence(applied=3, silent=1))
         self.assertIn("confdctl status", self.findings(status=0)["agents", "warn"])
 
+    def test_controllers_of_the_database_are_counted(self):
+        self.cluster["controllers"] = [
+            {"address": "web1, tcp:8080", "release": "2.0", "state": "running"},
+            {"address": "web2, tcp:8080", "release": "2.1", "state": "lost"},
+        ]
+        found = self.findings(status=0)
+        self.assertIn("1 controller on the database, of release 2.0 and 2.1", found["controllers", "ok"])
+        self.assertIn("web2", found["controllers", "warn"])
+
     def test_poll_interval_is_compared_with_the_herd_budget(self):
         self.table["GET /api/v1/namespaces"] = answer([{"live_agents": 4000}, {"live_agents": 2001}])
         for requests, state, least in ((0, None, 0), (200, "warn", 31), (201, "ok", 30), (10**6, "ok", 1)):

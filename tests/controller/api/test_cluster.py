@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.changes import IDENTITY
 from confd.controller.api.cluster import EPOCH_BELIEVED, EPOCH_MAX
+from confd.interfaces.controllers import ControllerRecord
 from confd.model import Tag, supersedes
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
+from confd.testing.memory_shared import SharedMemory, SharedMemoryStore
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Reply
 
@@ -241,3 +244,28 @@ class RestoreTests(ClusterTests):
         self.assertNotIn(self.harness.tag(), lost)
         for each in lost:
             self.assertTrue(supersedes(Tag.parse(self.harness.tag()), Tag.parse(each)))
+
+
+class ControllersTests(SynchronousTestCase):
+    """The controllers on one store."""
+
+    def setUp(self) -> None:
+        self.store = SharedMemoryStore(SharedMemory(MemoryStore(a_draft(1, poll_interval=30))))
+        self.harness = ControllerHarness(self.store)
+        self.addCleanup(lambda: self.successResultOf(self.harness.stop()))
+
+    def cluster(self) -> Any:
+        return self.harness.caller().get(CLUSTER, auth=ADMIN).json
+
+    def test_controllers_are_listed(self) -> None:
+        at = self.harness.now()
+        record = ControllerRecord("web1", "2.0", at, at, False, 7, 3, {})
+        self.store.known = [record, evolve(record, address="web2", lost=True)]
+        first, second = self.cluster()["controllers"]
+        shown = {"address": "web1", "release": "2.0", "state": "running", "seen_seq": 7, "lag": 3}
+        self.assertEqual(first, first | shown)
+        self.assertEqual((second["address"], second["state"]), ("web2", "lost"))
+
+    def test_answer_without_the_database(self) -> None:
+        self.store.known = None
+        self.assertNotIn("controllers", self.cluster())

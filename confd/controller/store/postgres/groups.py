@@ -24,6 +24,7 @@ from confd.controller.store.postgres.continuity import DatabaseState, WentBack, 
 from confd.controller.store.postgres.cursor import PostgresCursor, open_pipeline
 from confd.controller.store.postgres.errors import explain
 from confd.controller.store.postgres.replication import check_replication
+from confd.interfaces.controllers import AgreedSettings
 
 #: Seconds without a heartbeat after which the rows of a controller are deleted. It has no commit in doubt by then.
 FORGOTTEN_SECONDS = 3600
@@ -98,6 +99,8 @@ class Writer:
     @ivar entered: whether the database was checked, and holds the rows of this process.
     @ivar replicated: whether to write only where commits wait for a standby.
     @ivar brokers: names of the brokers that this controller announces to.
+    @ivar agreed: the settings that other controllers must have, too.
+    @ivar seen: number of the last change that this controller applied.
     @ivar reloads: how often memory had to be loaded from the database again.
     """
 
@@ -106,6 +109,8 @@ class Writer:
     seconds: Callable[[], float]
     replicated: bool = False
     brokers: Sequence[str] = field(default=(), init=False)
+    agreed: AgreedSettings = field(factory=AgreedSettings, init=False)
+    seen: int = field(default=0, init=False)
     id: uuid.UUID = field(factory=uuid.uuid4)
     standing: DatabaseState | None = field(default=None, init=False)
     entered: bool = field(default=False, init=False)
@@ -155,9 +160,9 @@ class Writer:
                 "INSERT INTO writers (id, last_group) VALUES (%s, %s) ON CONFLICT DO NOTHING", (self.id, self._number)
             )
             connection.execute(
-                """INSERT INTO controllers (id, address, release) VALUES (%s, %s, %s)
+                """INSERT INTO controllers (id, address, release, seen_seq, settings) VALUES (%s, %s, %s, %s, %s)
                 ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp()""",
-                (self.id, self.address, self.release),
+                (self.id, self.address, self.release, self.seen, self._shown),
             )
         self.entered = True
 
@@ -174,7 +179,14 @@ class Writer:
 
     def beat(self, cursor: PostgresCursor) -> None:
         """Write the heartbeat of this process: a work."""
-        cursor.execute("UPDATE controllers SET beat_at = clock_timestamp() WHERE id = ?", (self.id,))
+        cursor.execute(
+            "UPDATE controllers SET beat_at = clock_timestamp(), seen_seq = ?, settings = ? WHERE id = ?",
+            (self.seen, self._shown, self.id),
+        )
+
+    @property
+    def _shown(self) -> str:
+        return msgspec.json.encode(self.agreed.digests).decode()
 
     def resolve(self, connection: psycopg.Connection[TupleRow], number: int) -> bool | None:
         """

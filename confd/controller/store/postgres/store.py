@@ -20,6 +20,7 @@ from confd.controller.store.postgres import announcements
 from confd.controller.store.postgres.bootstrap import prepare_database
 from confd.controller.store.postgres.checks import FAULTS, ServerFacts, load_facts
 from confd.controller.store.postgres.continuity import DatabaseState
+from confd.controller.store.postgres.controllers import KnownControllers, digest_settings, load_controllers
 from confd.controller.store.postgres.cursor import DIALECT
 from confd.controller.store.postgres.engine import LOAD_DEADLINE_SECONDS, PostgresEngine
 from confd.controller.store.postgres.errors import explain, is_final
@@ -35,6 +36,7 @@ from confd.controller.store.write_queue import unavailable
 from confd.errors import StartError, Unavailable
 from confd.history import EpochChange
 from confd.interfaces.announcements import LATE_SECONDS, Claim
+from confd.interfaces.controllers import AgreedSettings, ControllerRecord
 from confd.model import Draft, Revision
 from confd.reports import AgentRecord, VersionOutcome
 from confd.runtime.lru import put
@@ -105,6 +107,7 @@ class PostgresStore(DatabaseStore):
         self._sweeps = Periodic(reactor, self._sweep, lambda: SWEEP_SECONDS)
         self._looks = Periodic(reactor, self._look, lambda: LOOK_SECONDS)
         self._facts: ServerFacts | None = None
+        self._known = KnownControllers()
 
     def startService(self) -> None:
         """
@@ -144,11 +147,13 @@ class PostgresStore(DatabaseStore):
 
     def expose(self, metrics: Metrics) -> None:
         self._engine.expose(metrics)
+        self._known.expose(metrics)
 
     @property
     def facts(self) -> Mapping[str, Callable[[], str]]:
         return {
             "database": lambda: "" if self._facts is None else f"{self._facts.describe()}, {self._url.name}",
+            "database_settings": self._known.fault,
             **{f"database_{name}": partial(self._fault, name) for name in FAULTS},
         }
 
@@ -158,6 +163,7 @@ class PostgresStore(DatabaseStore):
     async def _look(self) -> None:
         try:
             self._facts = await self._engine.read(load_facts)
+            self._known.found = await self.controllers()
         except Unavailable:
             # The parts that need the server say why.
             self._facts = None
@@ -173,6 +179,7 @@ class PostgresStore(DatabaseStore):
         return self._engine.read(load_contents, LOAD_DEADLINE_SECONDS)
 
     def changes(self, after: int) -> Deferred[Batch]:
+        self._writer.seen = after
         if self._reload_due:
             return succeed(Batch((), complete=False))
         if self._log.has(after):
@@ -185,6 +192,12 @@ class PostgresStore(DatabaseStore):
 
     def heard(self) -> Deferred[tuple[Mapping[str, datetime], bool]]:
         return self._engine.read(self._presence.read)
+
+    def agree(self, settings: AgreedSettings) -> None:
+        self._writer.agreed = settings
+
+    def controllers(self) -> Deferred[Sequence[ControllerRecord]]:
+        return self._engine.read(load_controllers)
 
     def announce_to(self, brokers: Sequence[str]) -> None:
         self._writer.brokers = list(brokers)
@@ -237,7 +250,10 @@ class PostgresStore(DatabaseStore):
         return self._log.commit(group.results)
 
     async def _beat(self) -> None:
+        agreed = self._writer.agreed
         try:
+            if not agreed.digests:
+                await self._engine.read(partial(digest_settings, agreed=agreed))
             await self._engine.write(self._writer.beat)
         except Unavailable as error:
             await self._raising.tried(error.code)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from attrs import evolve
+from twisted.internet.defer import maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from confd.controller.store.postgres.checks import FAULTS, ServerFacts
+from confd.controller.store.postgres.url import DatabaseUrl
+from confd.interfaces.controllers import AgreedSettings, differing
 from confd.runtime.metrics import Metrics
 from confd.testing import a_draft
 from tests.controller.store.fixtures import until
@@ -52,3 +55,49 @@ class StoreTests(TestCase):
         self.assertGreaterEqual(found["confd_database_group_works_total"], found["confd_database_groups_total"])
         self.assertGreater(found["confd_database_groups_total"], 0)
         self.assertEqual((found["confd_storage_went_back"], found["confd_database_without_standby"]), (0, 0))
+
+
+class ControllersTests(TestCase):
+    """What a store shows of the controllers on its database."""
+
+    timeout = 60
+
+    async def test_controllers_and_the_settings_that_differ(self) -> None:
+        url = new_url(self)
+        first, second = started(self, url, address="web1"), started(self, url, address="web2")
+        for store, keep in ((first, "0"), (second, "10")):
+            store.agree(
+                AgreedSettings({"HISTORY_KEEP": keep, "MAX_CONFIG_BYTES": "1000"}, {"ADMIN_PASSWORD": "secret"})
+            )
+            await store._beat()
+        found = await first.controllers()
+        self.assertEqual([(each.address, each.lost) for each in found], [("web1", False), ("web2", False)])
+        self.assertEqual(differing(found), ["HISTORY_KEEP"])
+        self.assertEqual({len(each.settings["ADMIN_PASSWORD"]) for each in found}, {4})
+        await first._look()
+        self.assertIn("HISTORY_KEEP (web1, web2); ", first.facts["database_settings"]())
+        metrics = Metrics()
+        first.expose(metrics)
+        shown = samples(metrics.exposition())
+        self.assertEqual(shown["confd_settings_differ", (("setting", "HISTORY_KEEP"),)], 1)
+        self.assertEqual(shown["confd_settings_differ", (("setting", "ADMIN_PASSWORD"),)], 0)
+        self.assertEqual(shown["confd_controllers", (("state", "running"),)], 2)
+        second.agree(AgreedSettings({"HISTORY_KEEP": "0"}))
+        await second._beat()
+        self.assertEqual(differing(await first.controllers()), [])
+
+    async def test_lag_and_lost_controllers(self) -> None:
+        url = new_url(self)
+        first, second = started(self, url, address="web1"), started(self, url, address="web2")
+        seq = (await first.publish(a_draft(2))).seq
+        await first.changes(seq)
+        await first._beat()
+        await second.changes(seq - 1)
+        await second._beat()
+        self.assertEqual([(each.seen_seq, each.lag) for each in await first.controllers()], [(seq, 0), (seq - 1, 1)])
+        await maybeDeferred(second._beats.stopService)
+        with DatabaseUrl.parse(url).connect() as connection:
+            connection.execute("UPDATE controllers SET beat_at = beat_at - interval '11 s' WHERE address = 'web2'")
+        self.assertEqual([each.lost for each in await first.controllers()], [False, True])
+        await second.stopService()
+        self.assertEqual([each.address for each in await first.controllers()], ["web1"])
