@@ -73,6 +73,7 @@ from confd.controller.store.factories import copy_of, make_store, watch_database
 from confd.controller.streams.config_stream import ConfigStream
 from confd.controller.streams.event_feed import EventFeed
 from confd.controller.streams.namespace_feed import EventBodies
+from confd.controller.streams.stream_ends import StreamEnds
 from confd.controller.webhooks.composition import make_webhooks
 from confd.interfaces import IBroker, IChangeListener
 from confd.runtime.certificate_expiry import CertificateExpiry
@@ -215,7 +216,7 @@ def compose(
     offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, now, exports.wake)
     changes = ChangeRequests(store, configs, rollouts, snapshot, feed, offload, now)
     proposals = Proposals(changes, policies, snapshot)
-    change_schedule = ChangeSchedule(reactor, pending, changes, now)
+    change_schedule, ends = ChangeSchedule(reactor, pending, changes, now), StreamEnds(reactor, now, feed, random)
     publishing = Publishing(changes, rollouts, rollout_starts, convergence, publishers.published)
     metrics = controller_metrics(
         store,
@@ -270,11 +271,11 @@ def compose(
         ChangesApi(changes, proposals, freezes, configs, snapshot, publishing, offload),
         backup,
         WebhooksApi(webhooks.senders, webhooks.events, store),
-        StreamApi(config_stream, registry, rollouts, reactor, now),
+        StreamApi(config_stream, registry, rollouts, ends),
         Health(snapshot),
         readiness,
         ReadReadiness({"configurations": snapshot, "feed": feed, "streams": config_stream}),
-        EventsApi(event_feed, reader, reactor, now),
+        EventsApi(event_feed, reader, ends),
         MetricsEndpoint(metrics, reactor),
         *pages(reactor),
     ]
@@ -302,7 +303,7 @@ def compose(
     )
     expiry = CertificateExpiry(reactor, now, [listener.in_use])
     expiry.expose(metrics)
-    serving = [expiry, listener, *follow_identities(reactor, settings, environ, auth, site, store)]
+    serving = [ends, expiry, listener, *follow_identities(reactor, settings, environ, auth, site, store)]
     serving += follow_passwords(reactor, settings, environ, brokers)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
     services = [

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from confd.changes import Batch, Change, IdentityRecord
 from confd.controller.composition import compose
 from confd.controller.convergence.report_intake import GATHER_SECONDS
+from confd.controller.streams.stream_ends import StreamEnds
 from confd.interfaces import IBroker
 from confd.runtime.options import read
 from confd.runtime.settings import ControllerSettings
@@ -64,6 +65,7 @@ class ControllerHarness:
         self.snapshot, self.configs, self.feed = parts.snapshot, parts.configs, parts.feed
         self.registry, self.convergence, self.report_intake = parts.registry, parts.convergence, parts.report_intake
         self.config_stream, self.event_feed, self.publishers = parts.config_stream, parts.event_feed, parts.publishers
+        self.stream_ends = next(each for each in parts.services if isinstance(each, StreamEnds))
         self.auth, self.apis, self.site = parts.auth, parts.apis, parts.site
         self.audit_log, self.metrics = parts.audit_log, parts.metrics
         self.api_tokens = parts.api_tokens
@@ -85,13 +87,14 @@ class ControllerHarness:
             self.driver,
             self.change_schedule,
             self.feed,
+            self.stream_ends,
         ):
             part.startService()
 
     def stop(self) -> Deferred[None]:
         """Stop these parts; return a L{Deferred} that fires when all is written."""
         streams = self.config_stream, self.event_feed
-        for part in (*streams, self.publishers, self.feed, self.driver, self.change_schedule):
+        for part in (*streams, self.stream_ends, self.publishers, self.feed, self.driver, self.change_schedule):
             part.stopService()
         stopped: Deferred[None] = maybeDeferred(self.convergence.stopService)
         for writer in (self.report_intake, self.audit_log, self.api_tokens, self.registry):

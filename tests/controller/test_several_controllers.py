@@ -10,12 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.changes import Batch
 from confd.controller.feed import APPLY_WAIT_SECONDS, REFRESH_INTERVAL_SECONDS, RETRY_SECONDS, STALE_LIMIT_SECONDS
+from confd.controller.streams.stream_ends import LIFE_SECONDS, SPREAD_SECONDS
 from confd.errors import Unavailable
 from confd.model import DEFAULT_NAMESPACE, Registration
 from confd.testing import MemoryStore, a_draft
 from confd.web.auth.basic import digest_of
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
-from tests.conversation import Reply
+from tests.conversation import Conversation, Reply
 
 CONFIG = "/api/v1/config"
 
@@ -222,3 +223,62 @@ class ReadReadinessTests(SharedStoreTestCase):
         self.store.readable = True
         self.harness.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.ready(), 200)
+
+
+class StreamEndTests(SharedStoreTestCase):
+    """Streams beside other controllers."""
+
+    def listen(self, auth: tuple[str, str] = AGENT, path: str = "/api/v1/stream") -> Conversation:
+        """Open a stream."""
+        caller = self.harness.caller()
+        caller.ask("GET", path, auth=auth)
+        self.harness.clock.pump([REFRESH_INTERVAL_SECONDS] * 3)
+        self.assertFalse(ended(caller))
+        return caller
+
+    def test_streams_of_token_holders_end_in_turn_once_tokens_cannot_be_checked(self) -> None:
+        self.register_elsewhere()
+        holders, shared = [self.listen(("a", "secret")) for _ in range(60)], self.listen()
+        self.refresh()
+        self.store.readable = False
+        self.harness.feed.hint()
+        self.harness.clock.pump([1.0] * (round(STALE_LIMIT_SECONDS) - 2))
+        self.assertFalse(any(map(ended, holders)))
+        most, before = 0, 0
+        for _ in range(round(SPREAD_SECONDS) + 4):
+            self.harness.clock.advance(1)
+            gone = sum(map(ended, holders))
+            most, before = max(most, gone - before), gone
+        self.assertEqual((before, ended(shared)), (60, False))
+        self.assertLessEqual(most, 4)
+
+    def test_streams_stay_where_the_database_returns(self) -> None:
+        self.register_elsewhere()
+        caller = self.listen(("a", "secret"))
+        self.store.readable = False
+        self.harness.feed.hint()
+        self.harness.clock.pump([1.0] * (round(STALE_LIMIT_SECONDS) - 2))
+        self.store.readable = True
+        self.harness.clock.pump([1.0] * 60)
+        self.assertFalse(ended(caller))
+
+    def test_each_stream_ends_after_a_while(self) -> None:
+        callers = [self.listen(path=path) for path in ["/api/v1/stream"] * 10] + [self.listen(ADMIN, "/api/v1/events")]
+        self.harness.clock.advance(LIFE_SECONDS[0] - 1)
+        self.assertFalse(any(map(ended, callers)))
+        self.harness.clock.pump([60.0] * 30)
+        some = sum(map(ended, callers))
+        self.assertTrue(0 < some < len(callers), some)
+        self.harness.clock.pump([60.0] * 31)
+        self.assertTrue(all(map(ended, callers)))
+
+    def test_stream_of_a_sole_controller_stays(self) -> None:
+        self.harness = ControllerHarness()
+        caller = self.listen()
+        self.harness.clock.pump([60.0] * 100)
+        self.assertFalse(ended(caller))
+
+
+def ended(caller: Conversation) -> bool:
+    """Return whether a stream is over."""
+    return caller.replies()[-1].whole

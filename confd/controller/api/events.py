@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
-
 from attrs import define
-from twisted.internet.interfaces import IReactorTime
 
 from confd.codec import sse
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.streams.event_feed import EventFeed
+from confd.controller.streams.stream_ends import StreamEnds
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
-from confd.web.api.streaming import StreamingAnswer, abort_in
+from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import Docs
 
@@ -23,8 +20,7 @@ class EventsApi:
 
     _events: EventFeed
     _reader: ConfigReader
-    _clock: IReactorTime
-    _now: Callable[[], datetime]
+    _ends: StreamEnds
 
     @endpoint(
         "GET",
@@ -38,10 +34,4 @@ class EventsApi:
         """Stream the present state at once, then changes; a slow reader gets the newest only."""
         await self._reader.require(call.query.namespace)
         watcher = self._events.join(call.request, call.query.namespace)
-        if call.request.method == b"HEAD":
-            # Its answer has no body, so there is nothing that could keep it open.
-            watcher.end()
-        elif call.principal.expires_at is not None:
-            left = (call.principal.expires_at - self._now()).total_seconds()
-            abort_in(self._clock, left, call.request, watcher)
-        return StreamingAnswer(watcher.done)
+        return self._ends.answer(call, watcher)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
-
 from attrs import define
-from twisted.internet.interfaces import IReactorTime
 
 from confd.codec import sse
 from confd.controller.agents.registry import Registry
 from confd.controller.rollouts.service import Rollouts
 from confd.controller.streams.config_stream import ConfigStream
+from confd.controller.streams.stream_ends import StreamEnds
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
-from confd.web.api.streaming import StreamingAnswer, abort_in
+from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.principals import POLL
 from confd.web.openapi.docs import AGENT_ID, LAST_EVENT_ID, Docs
 
@@ -27,8 +24,7 @@ class StreamApi:
     _config_stream: ConfigStream
     _registry: Registry
     _rollouts: Rollouts
-    _clock: IReactorTime
-    _now: Callable[[], datetime]
+    _ends: StreamEnds
 
     @endpoint(
         "GET",
@@ -46,10 +42,4 @@ class StreamApi:
         if agent_id:
             self._registry.polled(agent_id)
         reader = self._config_stream.join(call.request, call.query.namespace, known, agent_id)
-        if call.request.method == b"HEAD":
-            # Its answer has no body, so there is nothing that could keep it open.
-            reader.end()
-        elif call.principal.expires_at is not None:
-            left = (call.principal.expires_at - self._now()).total_seconds()
-            abort_in(self._clock, left, call.request, reader)
-        return StreamingAnswer(reader.done)
+        return self._ends.answer(call, reader)
