@@ -23,13 +23,14 @@ FLOORS: tuple[dict[str, str], ...] = (
     {
         "vocabulary": "local model errors reports audit history rollouts.* changes interfaces"
         " access.* codec.* interfaces.* runtime.timing runtime.lru"
-        " runtime.limiter runtime.histogram runtime.metrics runtime.reactor_lag runtime.reload runtime.problem"
+        " runtime.limiter runtime.histogram runtime.metrics runtime.exposition runtime.reactor_lag runtime.reload"
+        " runtime.problem"
         " runtime.signal"
         " runtime.write_behind runtime.offload runtime.addresses runtime.files runtime.transport runtime.reactor"
         " runtime.atomic_file runtime.waiters"
         " runtime.certificate_expiry runtime.certificate_errors"
     },
-    {"client": "client.* runtime.tls", "web": "web.*", "brokers": "brokers.*"},
+    {"client": "client.* runtime.tls runtime.tls_on_demand", "web": "web.*", "brokers": "brokers.*"},
     {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},
     {
         "roots": "runtime.setting runtime.setting_types runtime.environment runtime.options"
@@ -58,6 +59,21 @@ OWNERS = {
     "automat": "agent.lifecycle",
     "click": "cli.*",
     "rich": "cli.*",
+}
+
+#: Modules with imports inside functions, and what these load; the roots of a process and the command line may have
+#: others. A process pays for a library once it uses it; see L{tests.runtime.test_imports}.
+LATE = {
+    "agent.outputs.file.formats": "PyYAML",
+    "brokers.factory": "the library of the selected broker",
+    "codec.signing": "cryptography, for the first message to sign or to verify",
+    "runtime.addresses": "idna, for the first host name that is not ASCII",
+    "runtime.listen_address": "plug-ins",
+    "runtime.listener": "TLS, for an endpoint with a certificate",
+    "runtime.metrics": "prometheus_client, for the first scrape",
+    "runtime.tls_on_demand": "TLS, for the first connection that uses it",
+    "web.api.routes": "Klein, for the first request whose path is not in the dictionary",
+    "web.openapi.pages": "the API document, for the first client that asks for it",
 }
 
 #: Those that build a process: the only readers of what a process has one of.
@@ -173,6 +189,19 @@ def libraries_have_owners(module: Module) -> list[str]:
         for imported in module.imports()
         for library, owner in OWNERS.items()
         if f"{imported}.".startswith(f"{library}.") and not module.among(owner)
+    ]
+
+
+def late_imports_are_listed(module: Module) -> list[str]:
+    """Only listed modules, roots and the command line import inside functions."""
+    if module.name in LATE or module.among(f"{COMPOSITION} cli.*"):
+        return []
+    return [
+        f"{function.name} imports late (line {node.lineno}); list it in LATE"
+        for function in ast.walk(module.tree)
+        if isinstance(function, _FUNCTIONS)
+        for node in ast.walk(function)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
     ]
 
 
@@ -415,6 +444,12 @@ class ArchitectureTests(SynchronousTestCase):
         """Each library has an owner."""
         self._hold(libraries_have_owners, modules("confd"))
 
+    def test_late_imports(self):
+        """Late imports are in one list, which names nothing else."""
+        self._hold(late_imports_are_listed, modules("confd"))
+        late = {each.name for each in modules("confd") if late_imports_are_listed(Module("x", each.source))}
+        self.assertEqual(LATE.keys() - late, set())
+
     def test_world(self):
         """Reactor and environment are handed in."""
         self._hold(world_is_handed_in, modules("confd"))
@@ -473,6 +508,7 @@ class RuleTests(SynchronousTestCase):
             (libraries_have_owners, "agent.cache", "import asyncio.events", "import asyncore"),
             (libraries_have_owners, "brokers.redis.broker", "from nats.aio import client", "import random"),
             (libraries_have_owners, "web.server.site", "from twisted.enterprise import adbapi", "import twisted.web"),
+            (late_imports_are_listed, "agent.cache", "async def f():\n    import json", "import json"),
             (world_is_handed_in, "runtime.daemon", "from twisted.internet import reactor", "import os\nos.environ"),
             (world_is_handed_in, "agent.cache", "def f():\n    from twisted.internet import reactor", "reactor = 1"),
             (world_is_handed_in, "agent.cache", "import os\nos.environ['A']", "import os\nos.path"),

@@ -55,9 +55,8 @@ class Surface:
         self.document = Conversation(BoundedSite(clock, resource, Limits()), clock).get("/openapi.json").json
         self.documented: list[Operation] = list(operations(self.document))
         self.served = {
-            (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
-            for rule in resource._app.url_map.iter_rules()
-            for method in rule.methods - {"HEAD"}
+            (route.declared.method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route.declared.path))
+            for route in resource.routes
         }
 
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import Random
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
@@ -18,7 +19,7 @@ from confd.agent.cache import Cache
 from confd.agent.cache_files import CacheFiles
 from confd.agent.doorbell import DoorbellListener
 from confd.agent.lifecycle import Agent, Parts
-from confd.agent.outputs.factories import build_outputs, monitored_outputs, read_plan
+from confd.agent.outputs.composed import Outputs
 from confd.agent.outputs.health import HealthMonitor
 from confd.agent.poller import Poller
 from confd.agent.receiver import Receiver
@@ -44,7 +45,9 @@ from confd.runtime.reactor import Reactor
 from confd.runtime.settings import AgentSettings
 from confd.runtime.signal import Signal
 from confd.runtime.timing import Backoff
-from confd.runtime.tls import ClientTls
+
+if TYPE_CHECKING:
+    from confd.runtime.tls import ClientTls
 
 
 @frozen
@@ -103,8 +106,16 @@ def compose(
     backoff = partial(Backoff, random, settings.backoff_max)
     blocking = in_thread or in_threads_of(reactor)
     cache = Cache(reactor, CacheFiles(settings.cache_file, settings.namespace), blocking)
-    plan = read_plan(settings, environ)
-    outputs = build_outputs(reactor, blocking, plan, settings, environ, clients.worker, random)
+    if settings.only_worker:
+        outputs, monitored, several = Outputs(clients.worker), [], False
+    else:
+        # An agent whose only output is the worker loads neither formats of files nor commands.
+        from confd.agent.outputs.factories import build_outputs, monitored_outputs, read_plan
+
+        plan = read_plan(settings, environ)
+        outputs = build_outputs(reactor, blocking, plan, settings, environ, clients.worker, random)
+        monitored = monitored_outputs(outputs, plan, blocking, lambda: worker_sync.checksum)
+        several = plan.count > 1
     worker_sync = WorkerSync(
         reactor,
         outputs.worker,
@@ -117,10 +128,10 @@ def compose(
     )
     health = HealthMonitor(
         reactor,
-        monitored_outputs(outputs, plan, blocking, lambda: worker_sync.checksum),
+        monitored,
         worker_sync.report,
         judged.notify,
-        several=plan.count > 1,
+        several=several,
     )
     version_guard = VersionGuard(accepted.notify, changed.notify)
     registration_service = RegistrationService(
@@ -231,15 +242,8 @@ def _go_metadata(worker_url: str) -> str:
 def _clients(reactor: Reactor, settings: AgentSettings, environ: Mapping[str, str]) -> Clients:
     """Return the clients of the URLs in the settings."""
     in_thread = in_threads_of(reactor)
-    controller_tls = ClientTls(
-        reactor,
-        in_thread,
-        "CONTROLLER",
-        settings.controller_ca_file,
-        settings.controller_cert_file,
-        settings.controller_key_file,
-    )
-    worker_tls = ClientTls(reactor, in_thread, "WORKER", settings.worker_ca_file)
+    controller_tls, worker_tls = _tls(reactor, in_thread, settings) if settings.tls else (None, None)
+    watched = [each for each in (controller_tls, worker_tls) if each is not None and each.changes]
     to_controllers = Http(
         reactor,
         web_agent(reactor, HTTPConnectionPool(reactor), controller_tls, _proxies(settings, environ)),
@@ -264,8 +268,20 @@ def _clients(reactor: Reactor, settings: AgentSettings, environ: Mapping[str, st
         ControllerClient(to_controllers, settings.controller_url, offload, settings.namespace),
         WorkerClient(to_worker, settings.worker_url, Offload(in_thread)),
         offload,
-        [*(each for each in (controller_tls, worker_tls) if each.changes), *passwords],
-        [each.in_use for each in (controller_tls, worker_tls) if each.changes],
+        [*watched, *passwords],
+        [each.in_use for each in watched],
+    )
+
+
+def _tls(reactor: Reactor, in_thread: RunInThread, settings: AgentSettings) -> tuple[ClientTls, ClientTls]:
+    """Return the TLS of the clients of the controller and the worker."""
+    # An agent without TLS loads none of it.
+    from confd.runtime.tls import ClientTls
+
+    controller = (settings.controller_ca_file, settings.controller_cert_file, settings.controller_key_file)
+    return (
+        ClientTls(reactor, in_thread, "CONTROLLER", *controller),
+        ClientTls(reactor, in_thread, "WORKER", settings.worker_ca_file),
     )
 
 

@@ -14,7 +14,6 @@ from confd.runtime.daemon import reload_secrets
 from confd.runtime.reactor import Reactor
 from confd.runtime.reload import ReloadedFiles
 from confd.runtime.settings import BROKERS, BrokerSettings, ControllerSettings
-from confd.runtime.tls import client_options
 
 #: The settings that hold the secrets of each broker.
 _SECRETS = {
@@ -77,6 +76,11 @@ def _redis(reactor: Reactor, settings: BrokerSettings) -> IBroker:
     from confd.brokers.redis.broker import RedisBroker
 
     host, port = settings.redis_address
+    tls = None
+    if settings.redis_tls_enabled:
+        from confd.runtime.tls import client_options
+
+        tls = client_options(host)
     return RedisBroker(
         reactor,
         host,
@@ -84,7 +88,7 @@ def _redis(reactor: Reactor, settings: BrokerSettings) -> IBroker:
         username=settings.redis_username,
         password=settings.redis_password,
         db=settings.redis_db,
-        tls=client_options(host) if settings.redis_tls_enabled else None,
+        tls=tls,
         channel=settings.redis_channel,
         shared=isinstance(settings, ControllerSettings) and settings.database_url is not None,
         random=Random(),

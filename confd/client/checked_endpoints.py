@@ -7,7 +7,6 @@ from functools import partial
 from ipaddress import ip_address
 
 from attrs import define
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory
@@ -16,7 +15,7 @@ from zope.interface import implementer
 from confd.client.address_policy import AddressPolicy
 from confd.client.header_limit import BoundedHead
 from confd.runtime.reactor import Reactor
-from confd.runtime.tls import client_options
+from confd.runtime.tls_on_demand import verified
 from confd.runtime.transport import HostEndpoint
 
 #: Seconds in which an address must accept a connection.
@@ -42,7 +41,7 @@ class CheckedEndpoints:
             self._reactor, host, uri.port, CONNECT_MAX_SECONDS, partial(self._check, host)
         )
         if uri.scheme == b"https":
-            endpoint = wrapClientTLS(client_options(host), endpoint)
+            endpoint = verified(host, endpoint)
         return BoundedHead(endpoint)
 
     def _check(self, host: str, addresses: Sequence[str]) -> None:

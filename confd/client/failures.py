@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from OpenSSL.SSL import Error as TLSError
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectingCancelledError
 
 from confd.client.response import MAX_QUOTED_CHARS
 from confd.errors import Unavailable
-from confd.runtime.certificate_errors import describe_tls_error
+from confd.runtime.certificate_errors import describe_tls_error, is_tls_error
 
 
 def connection_error(who: str, error: BaseException | None) -> Exception:
@@ -33,7 +32,7 @@ def _reason(error: BaseException | None) -> str:
     reasons = getattr(error, "reasons", ())
     if reasons:
         return _reason(reasons[-1].value)
-    if isinstance(error, TLSError) and error.args and isinstance(error.args[0], list) and error.args[0]:
+    if error is not None and is_tls_error(error) and error.args and isinstance(error.args[0], list) and error.args[0]:
         return describe_tls_error(str(error.args[0][-1][-1]))[:MAX_QUOTED_CHARS]
     text = " ".join(str(error).split()) or type(error).__name__
     return text[:MAX_QUOTED_CHARS].rstrip(".")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from attrs import frozen
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web.client import URI, Agent, HTTPConnectionPool, ProxyAgent
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IPolicyForHTTPS
@@ -13,6 +12,7 @@ from confd.client.forward_proxy import ForwardProxies, ForwardProxy
 from confd.client.header_limit import BoundedHead
 from confd.client.tunnel import ProxiedAgent, ProxyEndpoint, Tunnel
 from confd.runtime.reactor import Reactor
+from confd.runtime.tls_on_demand import TlsEndpoint
 from confd.runtime.transport import HostEndpoint
 
 #: Seconds that an idle connection is kept: less than confd's servers keep it, so that a request rarely finds it closed.
@@ -22,12 +22,13 @@ _NO_PROXIES = ForwardProxies()
 
 
 def web_agent(
-    reactor: Reactor, pool: HTTPConnectionPool, tls: IPolicyForHTTPS, proxies: ForwardProxies = _NO_PROXIES
+    reactor: Reactor, pool: HTTPConnectionPool, tls: IPolicyForHTTPS | None, proxies: ForwardProxies = _NO_PROXIES
 ) -> IAgent:
     """
     Return an HTTP/1.1 client.
 
     @param pool: keeps connections for later requests.
+    @param tls: C{None} suits a client of C{http} URLs alone.
     @param proxies: the forward proxies to use.
     """
     pool.cachedConnectionTimeout = IDLE_SECONDS
@@ -44,7 +45,7 @@ class _Endpoints:
     """Make the endpoints of an L{Agent}."""
 
     _reactor: Reactor
-    _tls: IPolicyForHTTPS
+    _tls: IPolicyForHTTPS | None
     _proxies: ForwardProxies
 
     def to_proxy(self, proxy: ForwardProxy) -> IStreamClientEndpoint:
@@ -58,9 +59,9 @@ class _Endpoints:
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         host = uri.host.decode("ascii")
         endpoint = self._to_host(host, uri.port)
-        if uri.scheme == b"https":
+        if uri.scheme == b"https" and self._tls is not None:
             proxy = self._proxies.find("https", host, uri.port)
             if proxy is not None:
                 endpoint = Tunnel(self.to_proxy(proxy), proxy, host, uri.port)
-            endpoint = wrapClientTLS(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
+            endpoint = TlsEndpoint(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
         return BoundedHead(endpoint)

@@ -6,10 +6,16 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterable
+from functools import cache
+from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+#: Bytes of a public key.
+_PUBLIC_BYTES = 32
 
 #: Keys that an agent trusts at the same time: the current key, and older keys during a rotation.
 MAX_TRUSTED_KEYS = 4
@@ -18,6 +24,15 @@ MAX_TRUSTED_KEYS = 4
 def key_id_of(public: bytes) -> str:
     """Return the id of a key: the first 16 hex digits of the SHA-256 of its 32 public bytes."""
     return hashlib.sha256(public).hexdigest()[:16]
+
+
+@cache
+def _library() -> tuple[type[Ed25519PrivateKey], type[Ed25519PublicKey], type[Exception]]:
+    """Return the classes of the library, which an agent loads for the first pushed message: polls need none."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+    return Ed25519PrivateKey, Ed25519PublicKey, InvalidSignature
 
 
 @frozen
@@ -36,7 +51,7 @@ class SigningKey:
     @classmethod
     def generate(cls) -> SigningKey:
         """Generate a new key pair."""
-        return cls._of(Ed25519PrivateKey.generate())
+        return cls._of(_library()[0].generate())
 
     @classmethod
     def load(cls, private: bytes) -> SigningKey:
@@ -45,7 +60,7 @@ class SigningKey:
 
         @raise ValueError: for another number of bytes.
         """
-        return cls._of(Ed25519PrivateKey.from_private_bytes(private))
+        return cls._of(_library()[0].from_private_bytes(private))
 
     @classmethod
     def _of(cls, private: Ed25519PrivateKey) -> SigningKey:
@@ -65,7 +80,10 @@ class SigningKey:
 class KeyRing:
     """The public keys that an agent trusts, received from an authenticated controller."""
 
-    _keys: dict[str, Ed25519PublicKey] = field(factory=dict)
+    #: The 32 bytes of each key by its id.
+    _keys: dict[str, bytes] = field(factory=dict)
+    #: The keys that have verified a message.
+    _loaded: dict[bytes, Ed25519PublicKey] = field(factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self._keys)
@@ -73,7 +91,7 @@ class KeyRing:
     @property
     def publics(self) -> tuple[str, ...]:
         """The trusted keys in base64, in the order in which they were given."""
-        return tuple(base64.b64encode(key.public_bytes_raw()).decode() for key in self._keys.values())
+        return tuple(base64.b64encode(key).decode() for key in self._keys.values())
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -90,19 +108,22 @@ class KeyRing:
         for text in list(publics)[:MAX_TRUSTED_KEYS]:
             try:
                 public = base64.b64decode(text, validate=True)
-                found[key_id_of(public)] = Ed25519PublicKey.from_public_bytes(public)
             except (binascii.Error, ValueError):
                 continue
-        self._keys = found or self._keys
+            if len(public) == _PUBLIC_BYTES:
+                found[key_id_of(public)] = public
+        self._keys, self._loaded = found or self._keys, {}
         return self.ids != before
 
     def verify(self, key_id: str, signature: str, message: bytes) -> bool:
         """Return whether a signature of a message is valid, and of a trusted key."""
-        key = self._keys.get(key_id)
-        if key is None:
+        public = self._keys.get(key_id)
+        if public is None:
             return False
+        _, public_key, invalid_signature = _library()
+        key = self._loaded.get(public) or self._loaded.setdefault(public, public_key.from_public_bytes(public))
         try:
             key.verify(base64.b64decode(signature, validate=True), message)
-        except (binascii.Error, ValueError, InvalidSignature):
+        except (binascii.Error, ValueError, invalid_signature):
             return False
         return True

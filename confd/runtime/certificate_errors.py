@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 #: Descriptions by OpenSSL's number of the verification error (X509_V_ERR, see openssl-verification-options(1)).
 _DESCRIPTIONS = {
     9: "its certificate is not valid yet; check the clock of this machine",
@@ -28,6 +30,16 @@ _ALERTS = {
     "certificate unknown": "it refuses the certificate of this client",
     "unsupported certificate": "it refuses the certificate of this client, which is not issued for clients",
 }
+
+
+class CertificateProblem(Exception):
+    """The certificate of a peer is not trusted; the text gives the reason, as part of a sentence."""
+
+
+def is_tls_error(error: BaseException | None) -> bool:
+    """Return whether an error comes from pyOpenSSL, which a process without TLS never loads."""
+    library = sys.modules.get("OpenSSL.SSL")
+    return library is not None and isinstance(error, library.Error)
 
 
 def is_untrusted(code: int) -> bool:

@@ -10,11 +10,24 @@ from confd.runtime.addresses import parse_address, parse_host
 #: Endpoint types of Twisted itself, and the types among them that have a port and an interface.
 _BUILT_IN, _WITH_PORT = ("tcp", "unix", "ssl", "tcp6", "systemd"), ("tcp", "tcp6", "ssl")
 
+#: Endpoint types that never need TLS.
+_WITHOUT_TLS = ("tcp", "tcp6", "unix", "systemd")
+
 #: Texts such as a host and a port, which are not endpoints. Twisted reports unknown types itself.
 _PLACE = re.compile(r"[^:/]*:[0-9]{2,5}/?|\[.*\](?::[0-9]*)?/?|[0-9A-Fa-f:]*::[0-9A-Fa-f:.]*|\S*[./]\S*:\S*")
 
 #: The value of C{interface=}, up to the next argument.
 _INTERFACE = re.compile(r"(?<!\\):interface=(?P<host>.*?)(?=(?<!\\):[A-Za-z0-9]+=|\Z)")
+
+
+def is_tls(described: str) -> bool:
+    """Return whether an endpoint description names a TLS endpoint."""
+    return described.startswith("ssl:")
+
+
+def may_be_tls(described: str | None) -> bool:
+    """Return whether an endpoint may listen with TLS of the reactor, as that of a plug-in may."""
+    return described is not None and described.partition(":")[0] not in _WITHOUT_TLS
 
 
 def parse_endpoint(text: str) -> str:

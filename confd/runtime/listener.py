@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import socket
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -16,9 +17,12 @@ from twisted.logger import Logger
 from confd.errors import StartError
 from confd.runtime.certificate_expiry import InUse
 from confd.runtime.daemon import in_threads_of
+from confd.runtime.listen_address import is_tls
 from confd.runtime.reactor import Reactor
 from confd.runtime.reload import ReloadedFiles
-from confd.runtime.tls import ServerCertificates, is_tls, server_endpoint
+
+if TYPE_CHECKING:
+    from confd.runtime.tls import ServerCertificates
 
 #: Seconds that sent data may stay unacknowledged before the system ends the connection.
 UNACKNOWLEDGED_MAX_SECONDS = 30
@@ -77,6 +81,8 @@ class Listener(StreamServerEndpointService):
         try:
             described = _with_backlog(endpoint)
             if is_tls(described):
+                from confd.runtime.tls import server_endpoint
+
                 parsed, self._certificate = server_endpoint(
                     reactor, in_threads_of(reactor), described, client_ca, setting
                 )

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Generic, TypeVar
 
 import attrs
-from twisted.internet import asyncioreactor
 from twisted.python import usage
 
 from confd.errors import StartError
@@ -28,6 +27,7 @@ from confd.runtime.environment import (
 from confd.runtime.pid_file import PidFile, take_over
 from confd.runtime.setting import Setting, alternatives, names_of, option_name, setting_of, settings_of
 from confd.runtime.setting_types import secret_from, secret_remarks
+from confd.runtime.tls_on_demand import leave_out_tls
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -152,6 +152,8 @@ class RoleOptions(usage.Options, Generic[T]):
         """
         Read the settings, and install the asyncio reactor if they need it and C{--reactor} named no other.
 
+        A role whose settings name no TLS leaves it out of Twisted.
+
         twistd installs the default reactor directly after this.
 
         @raise SystemExit: if the settings are invalid, with one line for each mistake.
@@ -177,7 +179,11 @@ class RoleOptions(usage.Options, Generic[T]):
         ]
         if self.parent:
             self.pid_file = take_over(self.parent, self._words)
+        if not getattr(self.settings, "tls", True):
+            leave_out_tls()
         if getattr(self.settings, "asyncio", False) and "twisted.internet.reactor" not in sys.modules:
+            from twisted.internet import asyncioreactor
+
             asyncioreactor.install()
 
 

@@ -28,7 +28,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from confd.errors import StartError
-from confd.runtime.certificate_errors import MISNAMED, describe_certificate_error
+from confd.runtime.certificate_errors import MISNAMED, CertificateProblem, describe_certificate_error
 from confd.runtime.certificate_expiry import InUse
 from confd.runtime.files import read_file
 from confd.runtime.offload import RunInThread
@@ -145,11 +145,6 @@ class _Serving:
         return Connection(self._served.value.options.getContext(), None)
 
 
-def is_tls(described: str) -> bool:
-    """Return whether an endpoint description names a TLS endpoint."""
-    return described.startswith("ssl:")
-
-
 def server_endpoint(
     reactor: Reactor,
     in_thread: RunInThread,
@@ -210,7 +205,7 @@ def _arguments(described: str) -> dict[str, str]:
     return given
 
 
-class CertificateRefused(TLSError):
+class CertificateRefused(CertificateProblem, TLSError):
     """The certificate of a peer is not trusted; the text gives the reason, as part of a sentence."""
 
     def __init__(self, words: str) -> None:

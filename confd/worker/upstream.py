@@ -7,7 +7,6 @@ from collections import Counter
 from typing import NoReturn
 from urllib.parse import urljoin
 
-from OpenSSL.SSL import Error as TLSError
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
@@ -26,9 +25,9 @@ from confd.client.body import discard
 from confd.client.checked_endpoints import CheckedEndpoints
 from confd.errors import BadGateway, ConfdError, GatewayTimeout, Unavailable
 from confd.runtime.addresses import fetchable
+from confd.runtime.certificate_errors import CertificateProblem, is_tls_error
 from confd.runtime.histogram import Histogram
 from confd.runtime.reactor import Reactor
-from confd.runtime.tls import CertificateRefused
 from confd.web.server.request import BoundedRequest
 
 #: Redirects that one fetch follows.
@@ -47,7 +46,6 @@ _PASSED_ON = (b"Content-Type", b"Content-Encoding", b"Content-Language", b"Last-
 _WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (DNSLookupError, "has a host name that does not resolve"),
     (ConnectError, "does not accept the connection"),
-    (TLSError, "does not speak TLS"),
     (ConnectionClosed, "closed the connection"),
 )
 
@@ -182,8 +180,10 @@ def _error(error: BaseException) -> ConfdError:
         return _error(reasons[-1].value)
     if isinstance(error, ConnectTimeout):
         return GatewayTimeout("upstream_timeout", "The upstream did not accept the connection in time.")
-    if isinstance(error, CertificateRefused):
+    if isinstance(error, CertificateProblem):
         return BadGateway("upstream_failed", f"The upstream cannot be trusted: {error}.")
+    if is_tls_error(error):
+        return BadGateway("upstream_failed", "The upstream does not speak TLS.")
     words = next((words for kind, words in _WORDS if isinstance(error, kind)), "does not speak valid HTTP")
     return BadGateway("upstream_failed", f"The upstream {words}.")
 

@@ -7,10 +7,6 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from confd.agent.outputs.base import OutputSet
-from confd.agent.outputs.file.actions import ActionRunner
-from confd.agent.outputs.file.marker import Marker
-from confd.agent.outputs.file.output import FileOutput
 from confd.agent.outputs.health import HealthMonitor
 from confd.agent.outputs.refusal import explain_refusal
 from confd.errors import ConfdError
@@ -18,6 +14,10 @@ from confd.interfaces import IOutput, IWorkerClient
 from confd.model import Tag
 
 if TYPE_CHECKING:
+    from confd.agent.outputs.base import OutputSet
+    from confd.agent.outputs.file.actions import ActionRunner
+    from confd.agent.outputs.file.marker import Marker
+    from confd.agent.outputs.file.output import FileOutput
     from confd.runtime.metrics import Metrics
 
 
@@ -29,14 +29,15 @@ class Outputs:
     @ivar worker: what the worker sync drives: the worker itself, or the set of outputs.
     @ivar set: C{None} if the worker is the only output.
     @ivar files: the file outputs.
-    @ivar runner: runs every command.
+    @ivar runner: runs every command; C{None} in an agent of a worker alone.
+    @ivar marker: what is known about the outputs across restarts, with C{runner}.
     """
 
     worker: IWorkerClient
-    set: OutputSet | None
-    files: Sequence[FileOutput]
-    runner: ActionRunner
-    marker: Marker
+    set: OutputSet | None = None
+    files: Sequence[FileOutput] = ()
+    runner: ActionRunner | None = None
+    marker: Marker | None = None
 
     @property
     def checked(self) -> Sequence[IOutput]:
@@ -72,11 +73,12 @@ class Outputs:
 
 def output_metrics(metrics: Metrics, outputs: Outputs, health: HealthMonitor) -> None:
     """Add the metrics of the outputs; an agent with only a worker and no health check has none."""
-    if outputs.files:
+    runner = outputs.runner
+    if outputs.files and runner is not None:
         metrics.counter(
             "confd_output_commands",
             "Actions of the outputs by kind and result.",
-            lambda: outputs.runner.count,
+            lambda: runner.count,
             "output",
             "kind",
             "result",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import field, frozen
 
-from confd.agent.outputs.file.actions import ActionRunner
-from confd.agent.outputs.file.marker import Marker
-from confd.agent.outputs.file.spec import FileSpec
 from confd.interfaces import HealthCheck, IWorkerClient, OutputContext
+
+if TYPE_CHECKING:
+    from confd.agent.outputs.file.actions import ActionRunner
+    from confd.agent.outputs.file.marker import Marker
+    from confd.agent.outputs.file.spec import FileSpec
 
 
 @frozen

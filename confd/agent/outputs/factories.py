@@ -290,10 +290,12 @@ def _monitored(
     in_thread: RunInThread,
     words: bool = True,
 ) -> Monitored:
-    marker = outputs.marker
+    runner, marker = outputs.runner, outputs.marker
+    assert runner is not None
+    assert marker is not None
 
     def run() -> Deferred[None]:
-        return outputs.runner.run(name, "health", check.action, {"CONFD_FILE": path}, check.timeout, words)
+        return runner.run(name, "health", check.action, {"CONFD_FILE": path}, check.timeout, words)
 
     def save(words: str) -> None:
         marker.change(name, path, lambda entry: evolve(entry, healthy=not words, words=words))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from OpenSSL.SSL import Error as TLSError
 from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -17,6 +16,7 @@ from txredisapi import BaseRedisProtocol, RedisError, ResponseError
 
 from confd.brokers.link import CommandRefused, Lost, Misplaced, one_line
 from confd.codec.bodies import MAX_ANSWER_BYTES
+from confd.runtime.certificate_errors import is_tls_error
 
 #: Bytes of a value that are kept: one more than any announcement has, and the line break behind it.
 _MAX_KEPT_BYTES = MAX_ANSWER_BYTES + 3
@@ -147,6 +147,6 @@ class RedisConnection(BaseRedisProtocol):
 
     def _why(self) -> str:
         error = self._lost.value
-        if isinstance(error, TLSError) and error.args and error.args[0]:
+        if error is not None and is_tls_error(error) and error.args and error.args[0]:
             return one_line(", ".join(str(each[-1]) for each in error.args[0]))
         return one_line(error)

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from confd.client.forward_proxy import HELP, ForwardProxies, parse_only_proxy
 from confd.codec.bodies import METADATA_MAX, STRATEGY_MAX
+from confd.runtime.listen_address import may_be_tls
 from confd.runtime.setting import setting
 from confd.runtime.setting_types import (
     LoginUrl,
@@ -25,7 +26,10 @@ from confd.runtime.setting_types import (
     whole,
 )
 from confd.runtime.settings.outputs import OutputSettings
-from confd.runtime.settings.shared import ASYNCIO_BROKERS, DEFAULT_AGENT_PASSWORD, check_pair
+from confd.runtime.settings.shared import ASYNCIO_BROKERS, BROKERS, DEFAULT_AGENT_PASSWORD, check_pair
+
+#: The strategies and outputs that belong to confd.
+_STRATEGIES, _OUTPUTS = ("POLLER", "STREAM", *BROKERS), {"HTTP", "FILE"}
 
 
 def _strategy(text: str) -> str:
@@ -130,6 +134,17 @@ class AgentSettings(OutputSettings):
     def asyncio(self) -> bool:
         """Whether this role needs the asyncio reactor: see L{ControllerSettings.asyncio}."""
         return self.distribution_strategy in ASYNCIO_BROKERS
+
+    @property
+    def tls(self) -> bool:
+        """Whether the agent may need TLS: a plug-in always may."""
+        return (
+            any(url.startswith("https:") for url in (*self.controller_url, self.worker_url))
+            or any((self.controller_ca_file, self.controller_cert_file, self.worker_ca_file, self.redis_tls_enabled))
+            or any(map(may_be_tls, (self.agent_listen, self.agent_api_listen)))
+            or self.distribution_strategy not in _STRATEGIES
+            or not set(self.outputs) <= _OUTPUTS
+        )
 
     @property
     def worker_login(self) -> tuple[str | None, str | None]:

@@ -99,3 +99,9 @@ class OutputSettings(BrokerSettings):
     http_health_timeout: int = setting(
         "HTTP_HEALTH_TIMEOUT", "Time limit of one health check of the worker, in seconds.", "5", whole(1, 60)
     )
+
+    @property
+    def only_worker(self) -> bool:
+        """Whether the worker is the only output, and has no health check."""
+        others = (self.outputs_file, self.file_path, self.http_health)
+        return self.outputs == ("HTTP",) and not any(others)

@@ -7,6 +7,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from confd.runtime.addresses import Network
+from confd.runtime.listen_address import may_be_tls
 from confd.runtime.logs import LogSettings
 from confd.runtime.setting import setting
 from confd.runtime.setting_types import poll_interval, user_name, whole
@@ -60,6 +61,11 @@ class WorkerSettings(LogSettings):
     def endpoint(self) -> str:
         """The endpoint to listen on."""
         return listen_endpoint(self.listen, self.port)
+
+    @property
+    def tls(self) -> bool:
+        """Whether the worker needs TLS from its start; C{/hit} loads it for the first C{https} URL."""
+        return may_be_tls(self.endpoint)
 
     def mistakes(self) -> list[str]:
         """Return a sentence for each contradiction between settings that are valid one by one."""

@@ -40,7 +40,7 @@ from confd.web.api.endpoint import (
     Scope,
     endpoints_of,
 )
-from confd.web.api.errors import error_body, from_routing, headers_of, status_of
+from confd.web.api.errors import error_body, headers_of, status_of
 from confd.web.api.parsing import convert, peek, read_document, read_header, read_object, read_query
 from confd.web.api.places import IPlaces
 from confd.web.api.routes import Routes
@@ -321,8 +321,7 @@ def _refusal(error: ConfdError, request: BoundedRequest, declared: Endpoint, par
     return Answer(body, status_of(error), headers)
 
 
-def _misrouted(request: BoundedRequest, failure: Failure) -> None:
-    status, error, headers = from_routing(failure.value)
+def _misrouted(request: BoundedRequest, status: int, error: ConfdError, headers: Mapping[str, str]) -> None:
     _write(request, Answer(error_body(error.code, error.message, request.id), status, headers))
 
 

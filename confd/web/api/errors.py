@@ -7,8 +7,6 @@ from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
-from werkzeug.exceptions import MethodNotAllowed
-from werkzeug.exceptions import NotFound as NoRoute
 
 from confd.codec import strict_json
 from confd.errors import (
@@ -80,14 +78,3 @@ class ErrorBody(msgspec.Struct, omit_defaults=True):
 def error_body(code: str, message: str, request_id: str, details: Sequence[Mapping[str, object]] = ()) -> bytes:
     """Encode an L{ErrorBody} as JSON."""
     return strict_json.encode(ErrorBody(message, code, request_id, details))
-
-
-def from_routing(error: BaseException | None) -> tuple[int, ConfdError, dict[str, str]]:
-    """Return the status, the error and the headers of the response to an exception of the router."""
-    if isinstance(error, MethodNotAllowed):
-        allowed = ", ".join(sorted(error.valid_methods or ()))
-        refusal = ConfdError("method_not_allowed", f"This path does not allow that method; it allows {allowed}.")
-        return HTTPStatus.METHOD_NOT_ALLOWED, refusal, {"Allow": allowed}
-    if isinstance(error, NoRoute):
-        return HTTPStatus.NOT_FOUND, ConfdError("not_found", "No endpoint has this path."), {}
-    return HTTPStatus.BAD_REQUEST, ConfdError("bad_request", "The request cannot be routed."), {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
@@ -13,7 +12,6 @@ from confd.codec.strict_json import JsonObject
 from confd.runtime.offload import LARGE_BYTES, Offload
 from confd.web.api.endpoint import ANYONE, Answer, AnyQuery, Call, endpoint
 from confd.web.openapi.docs import Docs
-from confd.web.openapi.document import describe
 from confd.web.static import POLICY, Assets
 
 #: Swagger UI sets styles of its own, and has its pictures in its style sheet.
@@ -38,7 +36,14 @@ def documented(
     """
     served = ApiDocument(offload)
     everything = (*apis, served, Assets(clock, "confd.web.openapi.swagger", _SWAGGER, ANYONE, _SWAGGER_POLICY))
-    served.describe = partial(describe, title, everything, document)
+
+    def describe() -> JsonObject:
+        # The first client that asks for the document loads what describes it.
+        from confd.web.openapi.document import describe
+
+        return describe(title, everything, document)
+
+    served.describe = describe
     return everything
 
 
