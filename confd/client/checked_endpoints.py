@@ -26,7 +26,7 @@ CONNECT_MAX_SECONDS = 5
 @define(eq=False)
 class CheckedEndpoints:
     """
-    Makes the connections of an L{twisted.web.client.Agent}.
+    Makes connections, among them those of an L{twisted.web.client.Agent}.
 
     @ivar policy: decides which addresses a URL may lead to.
     """
@@ -34,15 +34,16 @@ class CheckedEndpoints:
     _reactor: Reactor
     _policy: AddressPolicy
 
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Return the endpoint of a URL, with TLS for C{https}."""
-        host = uri.host.decode("ascii")
+    def endpoint(self, scheme: str, host: str, port: int) -> IStreamClientEndpoint:
+        """Return the endpoint of a server, with TLS for C{https}."""
         endpoint: IStreamClientEndpoint = HostEndpoint(
-            self._reactor, host, uri.port, CONNECT_MAX_SECONDS, partial(self._check, host)
+            self._reactor, host, port, CONNECT_MAX_SECONDS, partial(self._check, host)
         )
-        if uri.scheme == b"https":
-            endpoint = verified(host, endpoint)
-        return BoundedHead(endpoint)
+        return verified(host, endpoint) if scheme == "https" else endpoint
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """Return the endpoint of a URL, with limited headers."""
+        return BoundedHead(self.endpoint(uri.scheme.decode("ascii"), uri.host.decode("ascii"), uri.port))
 
     def _check(self, host: str, addresses: Sequence[str]) -> None:
         self._policy.check(host, [ip_address(each.partition("%")[0]) for each in addresses])

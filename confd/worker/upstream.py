@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import NoReturn
+from functools import partial
+from typing import NoReturn, cast
 from urllib.parse import urljoin
 
+from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.internet.interfaces import ITCPTransport
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
-from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from confd.client.address_policy import AddressPolicy
-from confd.client.body import discard
 from confd.client.checked_endpoints import CheckedEndpoints
+from confd.client.kept_connection import ConnectionPool, KeptConnection, StaleConnection
+from confd.client.response_head import ResponseHead
 from confd.errors import BadGateway, ConfdError, GatewayTimeout, Unavailable
-from confd.runtime.addresses import fetchable
+from confd.runtime.addresses import fetchable, join, split_authority
 from confd.runtime.certificate_errors import CertificateProblem, is_tls_error
 from confd.runtime.histogram import Histogram
 from confd.runtime.reactor import Reactor
@@ -37,10 +35,11 @@ MAX_REDIRECTS = 5
 MAX_IN_FLIGHT = 256
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-_WITHOUT_BODY = (204, 304)
-_REQUEST_HEADERS = Headers({"User-Agent": ["confd-worker"], "Accept": ["*/*"], "Accept-Encoding": ["identity"]})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _PRINTABLE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-_PASSED_ON = (b"Content-Type", b"Content-Encoding", b"Content-Language", b"Last-Modified")
+_PASSED_ON = [
+    (name, name.lower()) for name in (b"Content-Type", b"Content-Encoding", b"Content-Language", b"Last-Modified")
+]
 
 #: Words for errors, the first match counts. The text of an error may quote the URL, which may hold a token.
 _WORDS: tuple[tuple[type[BaseException], str], ...] = (
@@ -48,6 +47,56 @@ _WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectError, "does not accept the connection"),
     (ConnectionClosed, "closed the connection"),
 )
+
+
+@frozen
+class Target:
+    """
+    A URL in the form in which it is requested.
+
+    @ivar server: scheme, host and port.
+    @ivar request: the bytes of the request.
+    """
+
+    server: tuple[str, str, int]
+    request: bytes
+
+    @classmethod
+    def of(cls, url: str, persistent: bool) -> Target:
+        """
+        Return the target of a URL.
+
+        @param url: as L{fetchable} returns it.
+        @param persistent: whether the connection may be kept.
+        """
+        scheme, _, rest = url.partition("://")
+        authority, slash, path = rest.partition("/")
+        path, mark, query = path.partition("?")
+        host, given = split_authority(authority)
+        port = _DEFAULT_PORTS[scheme] if given is None else given
+        name = join(host, None if port == _DEFAULT_PORTS[scheme] else port)
+        lines = [
+            f"GET {slash}{path}{mark if query else ''}{query} HTTP/1.1",
+            *(() if persistent else ("Connection: close",)),
+            "User-Agent: confd-worker",
+            "Accept: */*",
+            "Accept-Encoding: identity",
+            f"Host: {name}",
+        ]
+        return cls((scheme, host, port), "\r\n".join([*lines, "", ""]).encode("ascii"))
+
+
+class _Connections(Factory):
+    """Makes connections to one server."""
+
+    noisy = False
+
+    def __init__(self, pool: ConnectionPool, server: tuple[str, str, int], persistent: bool) -> None:
+        self._keep = partial(pool.keep, server) if persistent else KeptConnection.abandon
+        self._lost = partial(pool.forget, server)
+
+    def buildProtocol(self, addr: object) -> KeptConnection:
+        return KeptConnection(self._keep, self._lost)
 
 
 class Upstream(Service):
@@ -82,18 +131,15 @@ class Upstream(Service):
         self.in_flight = 0
         self.results: Counter[str] = Counter({f"{each}xx": 0 for each in (2, 3, 4, 5)})
         self.seconds = Histogram()
-        endpoints = CheckedEndpoints(reactor, policy)
-        self._pool = HTTPConnectionPool(reactor)
-        self._pool.maxPersistentPerHost = 32
-        self._agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
-        # Redirects to one host after the other must not fill the pool.
-        self._agent_once = Agent.usingEndpointFactory(reactor, endpoints)
+        self._endpoints = CheckedEndpoints(reactor, policy)
+        self._pool = ConnectionPool(reactor)
+        #: The URL that was fetched last, and its target.
+        self._last: tuple[str, Target] | None = None
 
     def stopService(self) -> Deferred[None]:
         """Stop, and close the idle connections."""
         super().stopService()
-        closed: Deferred[None] = self._pool.closeCachedConnections()
-        return closed
+        return self._pool.close()
 
     def fetch(self, url: str, request: BoundedRequest) -> Deferred[None]:
         """
@@ -134,50 +180,67 @@ class Upstream(Service):
         raise GatewayTimeout("upstream_timeout", f"The upstream took longer than {seconds} seconds.")
 
     async def _stream(self, url: str, request: BoundedRequest) -> None:
-        response = await self._follow(url)
-        sized = response.length is not UNKNOWN_LENGTH
-        if sized and response.length > self._max_bytes:
-            discard(response)
+        connection, head = await self._follow(url)
+        if head.length is not None and head.length > self._max_bytes and not head.bodyless:
+            connection.abandon()
             raise BadGateway("upstream_too_large", f"The upstream sends more than {self._max_bytes} bytes.")
-        request.setResponseCode(response.code)
+        request.setResponseCode(head.status)
         request.setHeader("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
-        for name in _PASSED_ON:
-            value = b", ".join(response.headers.getRawHeaders(name) or ())
+        for name, key in _PASSED_ON:
+            value = head.fields.get(key)
             if value and _PRINTABLE.fullmatch(value):
                 request.setHeader(name, value)
-        if sized and response.code not in _WITHOUT_BODY:
-            request.setHeader("Content-Length", str(response.length))
+        if head.length is not None and not head.bodyless:
+            request.setHeader(b"Content-Length", head.fields[b"content-length"])
         if request.method == b"HEAD":
-            discard(response)
-            return
-        pump = _Pump(request, self._max_bytes)
-        response.deliverBody(pump)
-        await pump.done
+            if not connection.whole:
+                connection.abandon()
+        elif not connection.whole:
+            pump = _Pump(request, connection, self._max_bytes)
+            await pump.done
+        elif len(connection.body) > self._max_bytes:
+            raise _too_long()
+        elif connection.body:
+            request.write(connection.body)
 
-    async def _follow(self, url: str) -> IResponse:
-        agent = self._agent
+    async def _follow(self, url: str) -> tuple[KeptConnection, ResponseHead]:
+        """Return the response to a GET, and the connection with its body."""
+        if self._last is None or self._last[0] != url:
+            self._last = url, Target.of(url, persistent=True)
+        target, persistent = self._last[1], True
         for _ in range(MAX_REDIRECTS + 1):
-            response: IResponse = await agent.request(b"GET", url.encode("ascii"), _REQUEST_HEADERS)
-            if not 200 <= response.code <= 599:
-                discard(response)
-                raise BadGateway("upstream_failed", "The upstream answers with an invalid HTTP status.")
-            location = response.headers.getRawHeaders(b"Location")
-            if response.code not in _REDIRECTS or not location:
-                return response
-            discard(response)
-            agent = self._agent_once
+            connection, head = await self._get(target, persistent)
+            location = head.fields.get(b"location")
+            if head.status not in _REDIRECTS or not location:
+                return connection, head
+            if not connection.whole:
+                connection.abandon()
             try:
-                url = fetchable(urljoin(url, location[0].decode("ascii")))
+                url = fetchable(urljoin(url, location.decode("ascii")))
             except ValueError:
                 raise BadGateway("bad_redirect", "The upstream redirects to an invalid URL.") from None
+            # Redirects to one host after the other must not fill the pool.
+            target, persistent = Target.of(url, persistent=False), False
         raise BadGateway("too_many_redirects", f"The upstream redirects more than {MAX_REDIRECTS} times.")
+
+    async def _get(self, target: Target, persistent: bool) -> tuple[KeptConnection, ResponseHead]:
+        while True:
+            connection = self._pool.take(target.server) if persistent else None
+            if connection is None:
+                endpoint = self._endpoints.endpoint(*target.server)
+                made = await endpoint.connect(_Connections(self._pool, target.server, persistent))
+                connection = cast(KeptConnection, made)
+            try:
+                return connection, await connection.get(target.request)
+            except StaleConnection:
+                continue
+
+
+def _too_long() -> BadGateway:
+    return BadGateway("upstream_too_large", "The upstream sends too much; its response was cut off.")
 
 
 def _error(error: BaseException) -> ConfdError:
-    # L{twisted.web.client} wraps errors.
-    reasons = getattr(error, "reasons", ())
-    if reasons:
-        return _error(reasons[-1].value)
     if isinstance(error, ConnectTimeout):
         return GatewayTimeout("upstream_timeout", "The upstream did not accept the connection in time.")
     if isinstance(error, CertificateProblem):
@@ -188,45 +251,41 @@ def _error(error: BaseException) -> ConfdError:
     return BadGateway("upstream_failed", f"The upstream {words}.")
 
 
-class _Pump(Protocol):
+class _Pump:
     """
     Passes a body on, at the speed of its reader.
 
     @ivar done: fires when the body has ended.
     """
 
-    transport: ITCPTransport
-
-    def __init__(self, request: BoundedRequest, limit: int) -> None:
-        self._request, self._left = request, limit
+    def __init__(self, request: BoundedRequest, connection: KeptConnection, limit: int) -> None:
+        self._request, self._connection, self._left = request, connection, limit
         self.done: Deferred[None] = Deferred(self._stop)
+        request.registerProducer(connection, True)
+        connection.deliver(self)
 
-    def connectionMade(self) -> None:
-        self._request.registerProducer(self.transport, True)
-
-    def dataReceived(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
+        """Pass a piece on, or break off a body that is too long."""
         self._left -= len(data)
-        if self._left < 0:
-            self.transport.loseConnection()
-        else:
+        if self._left >= 0:
             self._request.write(data)
+        elif not self.done.called:
+            self._stop(self.done)
+            self.done.errback(_too_long())
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
+    def ended(self, reason: Failure | None) -> None:
+        """Take the end of the body."""
         if self.done.called:
             return
         self._release()
-        if self._left < 0:
-            self.done.errback(
-                BadGateway("upstream_too_large", "The upstream sends too much; its response was cut off.")
-            )
-        elif reason.check(ResponseDone, PotentialDataLoss):
+        if reason is None:
             self.done.callback(None)
         else:
             self.done.errback(reason)
 
     def _stop(self, _: object) -> None:
         self._release()
-        self.transport.loseConnection()
+        self._connection.abandon()
 
     def _release(self) -> None:
         if not self._request.gone:
