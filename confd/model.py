@@ -274,6 +274,19 @@ class RegistrationResponse:
 
 
 @frozen
+class Delivered:
+    """
+    What a worker says of a configuration that it took.
+
+    @ivar checksum: of the document that it then holds; C{None} if it has to be asked for it.
+    @ivar proven: whether use of the configuration was proven, and not only assumed.
+    """
+
+    checksum: str | None = None
+    proven: bool = True
+
+
+@frozen
 class WorkerState:
     """
     What a worker says of itself.

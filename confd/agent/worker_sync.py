@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -89,6 +89,8 @@ class WorkerSync(Service):
         self._delivered: Tag | None = None
         #: State of the worker after the last completed round; C{None} makes the next round compare documents.
         self._settled: WorkerState | None = None
+        #: The request for the document after a delivery.
+        self._reading: Deferred[str | None] | None = None
         self._reach = Problem("worker", self.log)
         self._refusal = Problem("configuration", self.log)
         self._drift = Problem("drift", self.log)
@@ -96,6 +98,8 @@ class WorkerSync(Service):
     def deliver(self, configuration: Configuration) -> None:
         """Deliver a configuration in place of the previous one, which may be in progress."""
         self._delivery, self._refused_by = Delivery(configuration, self._clock.seconds()), None
+        if self._reading is not None:
+            self._reading.cancel()
         self._loop.hurry()
         self._changed()
 
@@ -214,12 +218,12 @@ class WorkerSync(Service):
             self._settle_applied(target, verified=True)
             return
         try:
-            proven = await self._worker.deliver(target)
+            taken = await self._worker.deliver(target)
         except (Unprocessable, Conflict) as error:
             self.deliveries["refused"] += 1
             await self._settle_refusal(target, error)
             return
-        checksum = await self._worker.checksum()
+        checksum = taken.checksum if taken.checksum is not None else await self._read_back(target)
         if checksum not in (None, target.document.checksum):
             raise Unavailable("worker_differs", f"{self._subject} accepted {target.tag} but holds another document.")
         self.deliveries["applied"] += 1
@@ -227,7 +231,23 @@ class WorkerSync(Service):
             self._end_drift(target)
         self._drift.end()
         self._delivered = target.tag
-        self._settle_applied(target, verified=checksum is not None and proven is not False)
+        self._settle_applied(target, verified=checksum is not None and taken.proven)
+
+    async def _read_back(self, target: Configuration) -> str | None:
+        """
+        Ask the worker for the checksum of the document that it holds.
+
+        @raise Unavailable: C{superseded}: a newer configuration arrived, and need not wait for a slow worker.
+        """
+        self._reading = reading = self._worker.checksum()
+        try:
+            return await reading
+        except CancelledError:
+            if self._delivery_of(target) is None and self._loop.running:
+                raise Unavailable("superseded", "A newer configuration arrived.") from None
+            raise
+        finally:
+            self._reading = None
 
     async def _holds_already(self, target: Configuration) -> bool:
         """Return whether the worker still holds the applied document, and C{target} is another tag of that document."""

@@ -10,8 +10,9 @@ from zope.interface import implementer
 from confd.client.http import Http, RequestOptions
 from confd.client.response import Response, refused_credentials
 from confd.codec import bodies
+from confd.codec.headers import RETURN_REPRESENTATION
 from confd.interfaces import IWorkerClient
-from confd.model import Configuration, WorkerState
+from confd.model import Configuration, Delivered, WorkerState
 from confd.runtime.offload import Offload
 
 
@@ -27,14 +28,18 @@ class WorkerClient:
         self._url = url
         self._who = f"The worker at {url}"
 
-    def deliver(self, configuration: Configuration) -> Deferred[bool | None]:
+    def deliver(self, configuration: Configuration) -> Deferred[Delivered]:
         return Deferred.fromCoroutine(self._deliver(configuration))
 
-    async def _deliver(self, configuration: Configuration) -> bool | None:
-        headers = {"X-Config-Version": str(configuration.tag)}
+    async def _deliver(self, configuration: Configuration) -> Delivered:
+        headers = {"X-Config-Version": str(configuration.tag), "Prefer": RETURN_REPRESENTATION}
         answer = await self._call("POST", "/config", headers=headers, body=configuration.document.raw)
         answer.raise_unless_success()
-        return None
+        # Other workers than confd's answer as if they were not asked for the document; it is then read back.
+        applied = (answer.header("Preference-Applied") or "").split(",")
+        if RETURN_REPRESENTATION not in map(str.strip, applied):
+            return Delivered()
+        return Delivered(await self._offload.run(len(answer.body), bodies.parse_worker_checksum, answer.body))
 
     def checksum(self) -> Deferred[str | None]:
         return Deferred.fromCoroutine(self._checksum())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import overload
 
@@ -53,6 +54,16 @@ def parse_rfc3339(text: str) -> datetime:
 def etag(tag: Tag) -> str:
     """Write the strong entity tag of a configuration (RFC 9110 section 8.8.3)."""
     return f'"{tag}"'
+
+
+#: The preference of a client that wants to know what is current after its request (RFC 7240 section 4.2).
+RETURN_REPRESENTATION = "return=representation"
+
+
+def prefers_representation(values: Iterable[bytes]) -> bool:
+    """Return whether the values of C{Prefer} ask for the representation."""
+    preferences = (each.partition(b";")[0] for value in values for each in value.split(b","))
+    return any(each.strip().lower() == RETURN_REPRESENTATION.encode() for each in preferences)
 
 
 #: A tag of confd with the suffix of a compressing proxy, such as C{-gzip} or C{;br}.

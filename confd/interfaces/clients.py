@@ -11,6 +11,7 @@ from zope.interface import Interface
 if TYPE_CHECKING:
     from confd.model import (
         Configuration,
+        Delivered,
         Poll,
         Registration,
         RegistrationResponse,
@@ -63,11 +64,10 @@ class IControllerClient(Interface):
 class IWorkerClient(Interface):
     """An agent's view of its worker; each call has a deadline, and fails with L{Unavailable} where none answers."""
 
-    def deliver(configuration: Configuration) -> Deferred[bool | None]:
+    def deliver(configuration: Configuration) -> Deferred[Delivered]:
         """
         Deliver a configuration.
 
-        @return: fires with C{False} if use of the configuration is only assumed, and not proven.
         @raise Unprocessable: the worker refuses it, in its own words.
         @raise Conflict: the worker has a newer one.
         """

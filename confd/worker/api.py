@@ -7,11 +7,21 @@ from collections.abc import Mapping
 import msgspec
 from attrs import define
 
-from confd.codec.headers import rfc3339
+from confd.codec import strict_json
+from confd.codec.headers import RETURN_REPRESENTATION, prefers_representation, rfc3339
 from confd.errors import BadGateway, Conflict, Forbidden, GatewayTimeout, NotFound, Unavailable
 from confd.web.api.endpoint import ANYONE, HANDLED, Answer, AnyDocument, AnyQuery, Call, endpoint
 from confd.web.auth.principals import POLL, Permission
-from confd.web.openapi.docs import ANY_STATUS, CONFIG_VERSION, Docs, MessageBody, Moment, Spliced
+from confd.web.openapi.docs import (
+    ANY_STATUS,
+    CONFIG_VERSION,
+    PREFER,
+    PREFERENCE_APPLIED,
+    Docs,
+    MessageBody,
+    Moment,
+    Spliced,
+)
 from confd.worker.current import CurrentConfig
 from confd.worker.upstream import Upstream
 
@@ -69,11 +79,25 @@ class WorkerApi:
         "Replace the current configuration; X-Config-Version is its tag.",
         body=AnyDocument.OBJECT,
         max_body=None,
-        docs=Docs(errors=(Conflict,), takes=(CONFIG_VERSION,), example=EXAMPLE, tag="configurations"),
+        docs=Docs(
+            {200: (MessageBody, CurrentBody)},
+            errors=(Conflict,),
+            takes=(CONFIG_VERSION, PREFER),
+            gives=(PREFERENCE_APPLIED,),
+            example=EXAMPLE,
+            tag="configurations",
+        ),
     )
-    async def take(self, call: Call) -> MessageBody:
-        """Answer 409 to an older configuration and 422 to an unusable one; the current one then stays."""
+    async def take(self, call: Call) -> MessageBody | Answer:
+        """
+        Answer 409 to an older configuration and 422 to an unusable one; the current one then stays.
+
+        An agent that prefers the representation reads in the response what the worker then holds.
+        """
         self._current.put(call.body, call.document, call.header("X-Config-Version"))
+        if prefers_representation(call.request.requestHeaders.getRawHeaders(b"Prefer", [])):
+            applied = {"Preference-Applied": RETURN_REPRESENTATION}
+            return Answer(strict_json.encode(self._body()), headers=applied)
         return MessageBody("Configuration updated")
 
     @endpoint(
@@ -85,6 +109,9 @@ class WorkerApi:
     )
     async def current(self, call: Call) -> CurrentBody:
         """Return the configuration as the agent sent it: the agent compares the two."""
+        return self._body()
+
+    def _body(self) -> CurrentBody:
         config = self._current.get()
         return CurrentBody(
             msgspec.Raw(config.document.raw), config.version, config.document.checksum, rfc3339(config.applied_at)

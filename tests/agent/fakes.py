@@ -20,6 +20,7 @@ from confd.errors import ConfdError, Conflict, NotFound, Unavailable, Unprocessa
 from confd.interfaces import IControllerClient, IWorkerClient
 from confd.model import (
     Configuration,
+    Delivered,
     Poll,
     Registration,
     RegistrationResponse,
@@ -195,10 +196,12 @@ class FakeWorker:
     @ivar lies: it says that it took what it did not.
     @ivar hung: whether it answers at all; L{waiting} holds what it owes, as functions.
     @ivar hung_at_delivery: whether it answers what is brought to it.
+    @ivar hung_at_read_back: whether it answers when asked for its document; L{read_backs} counts these requests.
     @ivar loses_answers: it takes what is brought to it, and the connection breaks before its answer.
     @ivar nameless: it does not say what the configuration that it has is named.
     @ivar named: by what name it got what it has, if not by its own; empty for none.
     @ivar unreadable: it cannot be asked for the document that it has.
+    @ivar tells: its answer to a delivery holds the document that it then has.
     @ivar blind: it has no GET C{/config}, no versions and no boot ids: a Go worker.
     """
 
@@ -207,30 +210,35 @@ class FakeWorker:
     down: bool = False
     hung: bool = False
     hung_at_delivery: bool = False
+    hung_at_read_back: bool = False
     loses_answers: bool = False
     nameless: bool = False
     named: str | None = None
     lies: bool = False
     blind: bool = False
     unreadable: bool = False
+    tells: bool = False
     refuses: set[int] = field(factory=set)
     deliveries: list[Configuration] = field(factory=list)
     checks: int = 0
+    read_backs: int = 0
     waiting: list[Callable[[], None]] = field(factory=list)
 
-    def deliver(self, configuration: Configuration) -> Deferred[None]:
+    def deliver(self, configuration: Configuration) -> Deferred[Delivered]:
         """Accept or refuse a configuration."""
         if not self.down:
             self.deliveries.append(configuration)
         return self._answer(self._take, configuration, hung=self.hung_at_delivery).addCallback(self._lose)
 
-    def _lose(self, answer: None) -> None:
+    def _lose(self, answer: None) -> Delivered:
         if self.loses_answers:
             raise Unavailable("unreachable", "The connection broke before the answer.")
+        return Delivered(self._checksum() if self.tells and not self.unreadable else None)
 
     def checksum(self) -> Deferred[str | None]:
         """Return the checksum of the current document."""
-        return self._answer(self._checksum)
+        self.read_backs += 1
+        return self._answer(self._checksum, hung=self.hung_at_read_back)
 
     def state(self) -> Deferred[WorkerState]:
         """Return the state, as C{/health} does."""

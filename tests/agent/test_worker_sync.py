@@ -19,15 +19,18 @@ from confd.runtime.timing import Backoff
 from tests.agent.fakes import CLUSTER, OTHER_CLUSTER, FakeWorker, configuration
 
 
-class WorkerSyncTests(SynchronousTestCase):
+class WorkerSyncCase(SynchronousTestCase):
     """L{WorkerSync} with a fake worker."""
 
     def setUp(self) -> None:
         self.build()
 
+    #: Whether the worker answers a delivery with the document that it then holds.
+    tells = False
+
     def build(self, seed: int = 1, retags: bool = True) -> None:
         self.clock = Clock()
-        self.worker = FakeWorker()
+        self.worker = FakeWorker(tells=self.tells)
         self.kept: list[Configuration] = []
         self.changes: list[Report | None] = []
         self.worker_sync = WorkerSync(
@@ -53,6 +56,10 @@ class WorkerSyncTests(SynchronousTestCase):
     def wait(self, seconds: float) -> None:
         """Let time pass in steps that sum up exactly."""
         self.clock.pump([0.125] * round(seconds * 8))
+
+
+class WorkerSyncTests(WorkerSyncCase):
+    """Deliveries, drift and repairs."""
 
     def test_interfaces(self) -> None:
         verifyObject(IHealth, self.worker_sync)
@@ -83,17 +90,6 @@ class WorkerSyncTests(SynchronousTestCase):
         self.assertEqual(self.worker.checks, 10)
 
     # -- a worker that is away --
-
-    @given(st.integers(), st.floats(0, 120))
-    def test_applied_within_5_seconds_of_the_worker_listening(self, seed: int, away: float) -> None:
-        """A failed delivery is retried."""
-        self.build(seed)
-        self.worker.down = True
-        self.worker_sync.deliver(configuration(1))
-        self.clock.advance(away)
-        self.worker.down = False
-        self.wait(5)
-        self.assertEqual((self.versions(), self.worker.current), ([1], configuration(1)))
 
     def test_an_unreachable_worker_is_a_problem(self) -> None:
         self.worker.down = True
@@ -614,3 +610,59 @@ class WorkerSyncTests(SynchronousTestCase):
         self.clock.advance(8)
         self.successResultOf(stopping)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class AwayTests(WorkerSyncCase):
+    """A worker that is away for some time."""
+
+    @given(st.integers(), st.floats(0, 120), st.booleans())
+    def test_applied_within_5_seconds_of_the_worker_listening(self, seed: int, away: float, tells: bool) -> None:
+        """A failed delivery is retried."""
+        self.tells = tells
+        self.build(seed)
+        self.worker.down = True
+        self.worker_sync.deliver(configuration(1))
+        self.clock.advance(away)
+        self.worker.down = False
+        self.wait(5)
+        self.assertEqual((self.versions(), self.worker.current), ([1], configuration(1)))
+
+
+class TellingWorkerTests(WorkerSyncTests):
+    """The same with a worker whose answer to a delivery holds the document: it need not be read back."""
+
+    tells = True
+
+
+class ReadBackTests(WorkerSyncCase):
+    """The read-back after a delivery."""
+
+    def requests(self, tells: bool) -> int:
+        """Return how often the worker is asked for its document because of one delivery."""
+        self.tells = tells
+        self.build()
+        self.worker_sync.deliver(configuration(1))
+        self.assertTrue(self.said().verified)
+        return self.worker.read_backs
+
+    def test_an_answer_with_the_document_saves_the_read_back(self) -> None:
+        self.assertEqual((self.requests(tells=False), self.requests(tells=True)), (1, 0))
+
+    def test_a_hung_read_back_does_not_delay_the_next_configuration(self) -> None:
+        self.worker.hung_at_read_back = True
+        self.worker_sync.deliver(configuration(1))
+        self.assertEqual(self.said().state, ReportState.APPLYING)
+        self.worker.hung_at_read_back = False
+        self.worker_sync.deliver(configuration(2))
+        self.wait(1)
+        self.assertEqual((self.versions(), self.kept), ([1, 2], [configuration(2)]))
+        self.assertEqual((self.said().state, self.worker_sync.problem()), (ReportState.APPLIED, None))
+
+    def test_a_stop_ends_a_hung_read_back(self) -> None:
+        self.worker.hung_at_read_back = True
+        self.worker_sync.deliver(configuration(1))
+        stopping = self.worker_sync.stopService()
+        assert stopping is not None
+        self.clock.advance(8)
+        self.successResultOf(stopping)
+        self.assertEqual((self.kept, self.clock.getDelayedCalls()), ([], []))

@@ -28,7 +28,7 @@ from confd.codec import bodies, strict_json
 from confd.codec.headers import basic_authorization, etag
 from confd.errors import ConfdError, Conflict, Malformed, NotFound, Unauthenticated, Unavailable, Unprocessable
 from confd.interfaces import IControllerClient, IWorkerClient
-from confd.model import Registration, RegistrationResponse, Tag, WorkerState
+from confd.model import Delivered, Registration, RegistrationResponse, Tag, WorkerState
 from confd.reports import Report, ReportState
 from confd.runtime.offload import Offload, OrderedOffload
 from tests.agent.fakes import AGENT_ID, HeldThreads, configuration
@@ -44,6 +44,7 @@ class Server(Resource):
     @ivar body: of every answer; C{None} never answers.
     @ivar known: the C{X-Agent-Known} of every answer, if it is to have one.
     @ivar checksum: the C{X-Config-Checksum} of every answer, likewise.
+    @ivar extra: more headers of every answer.
     @ivar refuses: credentials that are answered 401.
     @ivar hold: whether it waits with its answers until L{release}.
     """
@@ -55,6 +56,7 @@ class Server(Resource):
         self.status, self.body = 200, b""  # type: tuple[int, bytes | None]
         self.known: str | None = None
         self.checksum: str | None = None
+        self.extra: dict[str, str] = {}
         self.refuses: set[str] = set()
         self.hold, self.held = False, []  # type: tuple[bool, list[Any]]
         self.requests: list[tuple[str, str]] = []
@@ -70,6 +72,8 @@ class Server(Resource):
             request.setHeader("X-Agent-Known", self.known)
         if self.checksum is not None:
             request.setHeader("X-Config-Checksum", self.checksum)
+        for name, value in self.extra.items():
+            request.setHeader(name, value)
         if self.hold:
             self.held.append(request)
             return NOT_DONE_YET
@@ -511,7 +515,7 @@ class WorkerClientTests(SynchronousTestCase):
         error: ConfdError = self.failureResultOf(call(), kind).value
         return error
 
-    def deliver(self) -> Deferred[None]:
+    def deliver(self) -> Deferred[Delivered]:
         """Hand version 7 over."""
         return self.client.deliver(configuration(7))
 
@@ -545,6 +549,14 @@ class WorkerClientTests(SynchronousTestCase):
         self.client = self.make("worker", "secret")
         self.successResultOf(self.deliver())
         self.assertEqual(self.server.headers[0]["authorization"], "Basic d29ya2VyOnNlY3JldA==")
+
+    def test_a_worker_may_answer_with_the_document_that_it_then_holds(self) -> None:
+        document = strict_json.document({"url": "https://held.example"})
+        self.server.body = b'{"config": ' + document.raw + b"}"
+        for applied, checksum in ((None, None), ("wait=1", None), ("a, return=representation", document.checksum)):
+            self.server.extra = {} if applied is None else {"Preference-Applied": applied}
+            self.assertEqual(self.successResultOf(self.deliver()), Delivered(checksum))
+        self.assertEqual(self.server.headers[0]["prefer"], "return=representation")
 
     def test_any_2xx_is_taken(self) -> None:
         for status in (200, 201, 204):

@@ -32,6 +32,7 @@ class WorkerGoldenTests(WorkerCase, GoldenTestCase):
             ("GET", "/health", {}, b""),
             ("GET", "/ready", {}, b""),
             ("PUT", "/config", {}, b""),
+            ("POST", "/config", {**json, "Prefer": "return=representation"}, document),
         ):
             reply = self.connect().request(method, path, headers=headers, body=body)
             lines += [f"> {method} {path} {headers.get('X-Config-Version', '')}", f"{reply.status} {reply.phrase}"]

@@ -144,6 +144,26 @@ class ConfigTests(WorkerCase):
         self.assertEqual(self.caller.get("/config?x=1").status, 400)
 
 
+class PreferTests(WorkerCase):
+    """The preference of an agent for the document that the worker then holds."""
+
+    def test_the_answer_is_that_of_a_get(self) -> None:
+        for preference in ("return=representation", "wait=5, Return=Representation; a=b"):
+            reply = self.caller.post("/config", json=DOCUMENT, headers={"X-Config-Version": TAG, "Prefer": preference})
+            self.assertEqual(reply.headers["preference-applied"], "return=representation")
+            self.assertEqual(reply.body, self.caller.get("/config").body)
+
+    def test_another_preference_changes_nothing(self) -> None:
+        for preference in ("return=minimal", "representation", "x-return=representation"):
+            reply = self.caller.post("/config", json=DOCUMENT, headers={"Prefer": preference})
+            self.assertEqual(reply.json, {"message": "Configuration updated"})
+            self.assertNotIn("preference-applied", reply.headers)
+
+    def test_a_refusal_is_that_without_the_preference(self) -> None:
+        reply = self.caller.post("/config", json={"url": 1}, headers={"Prefer": "return=representation"})
+        self.assertEqual((reply.status, reply.code), (422, "unusable_config"))
+
+
 class WhoTests(WorkerCase):
     """A worker without credentials, which answers this machine."""
 

@@ -20,7 +20,7 @@ from confd.agent.outputs.fights import Fights
 from confd.agent.outputs.staged import Staged, ended, replaced_by, second_failure
 from confd.errors import ConfdError, Conflict, Unavailable, Unprocessable
 from confd.interfaces import IConfirmedChange, IOutput, IWorkerClient, Step
-from confd.model import Configuration, WorkerState
+from confd.model import Configuration, Delivered, WorkerState
 from confd.runtime.histogram import Histogram
 
 #: Seconds of the longest delay before a failed test, reload or probe is tried again.
@@ -74,11 +74,10 @@ class OutputSet:
 
     # -- IWorkerClient --
 
-    def deliver(self, configuration: Configuration) -> Deferred[bool | None]:
+    def deliver(self, configuration: Configuration) -> Deferred[Delivered]:
         """
         Apply a configuration to all outputs.
 
-        @return: fires with C{False} if use by a program is only assumed.
         @raise Unprocessable: if an output rejects it, or its test, reload or probe failed.
         @raise Unavailable: if an output cannot be changed now.
         """
@@ -131,7 +130,7 @@ class OutputSet:
 
     # -- one apply --
 
-    async def _guarded(self, configuration: Configuration) -> bool:
+    async def _guarded(self, configuration: Configuration) -> Delivered:
         if self._failed is not configuration:
             self._delay, self._failed = 0.0, None
             self._cancel_retry()
@@ -143,7 +142,7 @@ class OutputSet:
                 self._schedule_retry()
             raise
         self._delay, self._failed = 0.0, None
-        return (await self._state()).verified
+        return Delivered(proven=(await self._state()).verified)
 
     async def _apply(self, configuration: Configuration) -> None:
         repair = configuration is self._applied

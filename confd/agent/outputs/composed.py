@@ -30,7 +30,7 @@ class Outputs:
     @ivar set: C{None} if the worker is the only output.
     @ivar files: the file outputs.
     @ivar runner: runs every command; C{None} in an agent of a worker alone.
-    @ivar marker: what is known about the outputs across restarts, with C{runner}.
+    @ivar marker: remembers facts about the outputs across restarts, with C{runner}.
     """
 
     worker: IWorkerClient

@@ -70,10 +70,11 @@ class HttpOutput:
         checksum = await self._worker.checksum()
         if checksum != expected:
             try:
-                await self._worker.deliver(configuration)
+                checksum = (await self._worker.deliver(configuration)).checksum
             except (Unprocessable, Conflict) as error:
                 raise type(error)(error.code, explain_refusal(configuration.tag, error)) from None
-            checksum = await self._worker.checksum()
+            if checksum is None:
+                checksum = await self._worker.checksum()
         if checksum not in (None, expected):
             raise Unavailable(
                 "worker_differs", f"The worker accepted {configuration.tag} and then holds another document."

@@ -60,6 +60,9 @@ IF_NONE_MATCH = HeaderDocs("If-None-Match", "The ETag of the copy that the clien
 LAST_EVENT_ID = HeaderDocs("Last-Event-ID", "The id of the last event that the client received.")
 LINK = HeaderDocs("Link", 'The next page, relative to this one, with rel="next" (RFC 8288); absent on the last page.')
 
+PREFER = HeaderDocs("Prefer", "With return=representation, the response holds the then current document (RFC 7240).")
+PREFERENCE_APPLIED = HeaderDocs("Preference-Applied", "The preference that the response follows.")
+
 
 #: The status of a response that another server decides.
 ANY_STATUS = "default"
