@@ -37,7 +37,7 @@ class Sink(Structure):
         """Take the end, with the reason why the body is incomplete."""
 
 
-class _Transport(ITCPTransport, IPushProducer):
+class _PausableTransport(ITCPTransport, IPushProducer):
     """The transport of a connection."""
 
 
@@ -50,7 +50,7 @@ class KeptConnection(Protocol):
     @ivar whole: whether the body is complete.
     """
 
-    transport: _Transport
+    transport: _PausableTransport
     noisy = False
 
     def __init__(self, keep: Callable[[KeptConnection], object], lost: Callable[[KeptConnection], object]) -> None:

@@ -13,12 +13,12 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from confd.runtime.histogram import Histogram
-from confd.runtime.metrics import MAX_PART_SERIES, Kind, RegisteredMetric
+from confd.runtime.metrics import MAX_PART_SERIES, MetricKind, RegisteredMetric
 
 K = TypeVar("K")
 T = TypeVar("T")
 
-_FAMILIES = {Kind.GAUGE: GaugeMetricFamily, Kind.COUNTER: CounterMetricFamily}
+_FAMILIES = {MetricKind.GAUGE: GaugeMetricFamily, MetricKind.COUNTER: CounterMetricFamily}
 
 _registry = CollectorRegistry(auto_describe=False)
 ProcessCollector(registry=_registry)

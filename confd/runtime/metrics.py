@@ -19,7 +19,7 @@ Values = Mapping[Any, float]
 MAX_PART_SERIES = 50
 
 
-class Kind(Enum):
+class MetricKind(Enum):
     """The types of metrics."""
 
     GAUGE, COUNTER, HISTOGRAM = range(3)
@@ -33,7 +33,7 @@ class RegisteredMetric:
     @ivar source: returns the values, or holds them.
     """
 
-    kind: Kind
+    kind: MetricKind
     name: str
     help: str
     source: Callable[[], Values] | Histogram
@@ -55,15 +55,15 @@ class Metrics:
 
         @param read: returns the values by the values of C{labels}; without labels the key is C{()}.
         """
-        self._registered.append(RegisteredMetric(Kind.GAUGE, name, help, read, labels))
+        self._registered.append(RegisteredMetric(MetricKind.GAUGE, name, help, read, labels))
 
     def counter(self, name: str, help: str, read: Callable[[], Values], *labels: str) -> None:
         """Register a counter, exposed with the suffix C{_total}. See L{gauge}."""
-        self._registered.append(RegisteredMetric(Kind.COUNTER, name, help, read, labels))
+        self._registered.append(RegisteredMetric(MetricKind.COUNTER, name, help, read, labels))
 
     def histogram(self, name: str, help: str, histogram: Histogram, *labels: str) -> None:
         """Register a histogram."""
-        self._registered.append(RegisteredMetric(Kind.HISTOGRAM, name, help, histogram, labels))
+        self._registered.append(RegisteredMetric(MetricKind.HISTOGRAM, name, help, histogram, labels))
 
     def exposition(self) -> bytes:
         """Return all metrics as text."""
