@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from attrs import asdict, field, frozen
 
 from confd.codec import strict_json
 from confd.codec.labels import NO_LABELS
-from confd.errors import Forbidden, NotFound
+from confd.errors import Conflict, Forbidden, NotFound
 from confd.model import Registration, Tag
 
 #: Limits of a report: characters of an error, and milliseconds of a time.
@@ -186,6 +186,21 @@ class AgentRecord:
         )
 
 
+@frozen
+class HeardElsewhere:
+    """
+    What other controllers heard of agents.
+
+    @ivar polls: the time of the newest poll of each agent.
+    @ivar by_token: the agents among them that polled with tokens of their own.
+    @ivar lost: whether one of those controllers ended lately without a stop.
+    """
+
+    polls: Mapping[str, datetime] = field(factory=dict)
+    by_token: Collection[str] = ()
+    lost: bool = False
+
+
 def new_record(registration: Registration, token: bytes, at: datetime) -> AgentRecord:
     """Return the record of an agent that registers for the first time."""
     return AgentRecord(
@@ -221,6 +236,21 @@ def agent_blocked(agent_id: str) -> Forbidden:
     """Return the error for a blocked agent."""
     sentence = f"The agent {agent_id} is blocked; an operator can lift that (DELETE /api/v1/blocked)."
     return Forbidden("agent_blocked", sentence)
+
+
+def agent_alive(agent_id: str, seconds: float) -> Conflict:
+    """
+    Return the error for a registration with the shared password while the agent with that id uses a token of its own.
+
+    @param seconds: the poll interval, after which the caller may try again.
+    """
+    error = Conflict(
+        "agent_alive",
+        f"Agent {agent_id} is alive and has a token of its own; stop it, wait 3 poll intervals, or run confdctl agents"
+        f" reset {agent_id}.",
+    )
+    error.retry_after = seconds
+    return error
 
 
 def unknown_agent(agent_id: str) -> NotFound:

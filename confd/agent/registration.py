@@ -63,12 +63,22 @@ class RegistrationService(Service):
         self._registered = registered
         self._keep_token, self._token = keep_token, ""
         self._problem = Problem("registration", self.log)
+        self._token_problem = Problem("token", self.log)
         self._refused = False
         self._registering: Deferred[None] | None = None
 
     def problem(self) -> str | None:
         """Return the refusal of a controller; a controller that is down is no problem of the registration."""
         return self._problem.reason if self._refused else None
+
+    def notice(self) -> str:
+        """Return why this agent works without a token of its own; empty if it need not."""
+        return self._token_problem.reason or ""
+
+    @property
+    def may_report(self) -> bool:
+        """Whether the controller knows this agent."""
+        return self.member or self._token_problem.reason is not None
 
     def resume(self, agent_id: str, token: str) -> None:
         """Use the id and the token of the previous process; empty if they are lost."""
@@ -113,6 +123,7 @@ class RegistrationService(Service):
             await deferLater(self._clock, delay)
         response = await retrying(self._clock, self._backoff, self._attempt, self._note_failure)
         self._problem.end()
+        self._token_problem.end()
         self._refused = False
         self.poll_interval, self.report_window = response.poll_interval, response.report_window
         if response.agent_id != self.agent_id:
@@ -127,6 +138,12 @@ class RegistrationService(Service):
         self._registered()
 
     def _note_failure(self, error: ConfdError) -> None:
+        if error.code == "agent_alive":
+            # Polls with the shared password go on. It passes once the process with the token is silent.
+            self._token_problem.begin(f"This agent has no token of its own yet. {error.message}")
+            self._problem.end()
+            self._refused = False
+            return
         # A controller that is starting is not worth a log line.
         self._refused = not isinstance(error, (Unavailable, Malformed))
         if self._refused:

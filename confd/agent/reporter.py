@@ -151,7 +151,7 @@ class Reporter(Service):
 
     def _due(self) -> Report | None:
         """Return the report to send; C{None} if the agent cannot report or the controller has the report."""
-        report = self._report_source() if self._registration_service.member and not self._unsupported else None
+        report = self._report_source() if self._registration_service.may_report and not self._unsupported else None
         return None if report is None or (self._settled and _without_age(report) == self._last) else report
 
     def _set_timer(self, delay: float, prompt: bool) -> None:

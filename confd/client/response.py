@@ -76,7 +76,8 @@ class Response:
             sentence = f"The proxy on the way to {self.who} answers 407; add user and password to the proxy's URL."
         kind = _ERRORS.get(self.status, Unavailable if self.status >= 500 else Malformed)
         error = kind(code or "unexpected_answer", sentence)
-        if self.status in STATUSES:
+        # An agent whose id is in use is to wait, too.
+        if self.status in (*STATUSES, 409):
             error.retry_after = parse_retry_after(self.header("Retry-After"), self.header("Date"))
         raise error
 

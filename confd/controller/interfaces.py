@@ -6,7 +6,7 @@ The rules of L{confd.interfaces} hold here too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from twisted.internet.defer import Deferred
@@ -17,13 +17,11 @@ from confd.access.policies import Policy
 from confd.access.tokens import Token
 from confd.audit import Attempt
 from confd.changes import Committed, ReceivedReport, ReportVerdict
-from confd.codec.selectors import Selector
-from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.interfaces import IAuditStore, IChangeRequestStore, IChangeStore, IConfigStore, IHealth
 from confd.interfaces.controllers import IControllers
 from confd.interfaces.webhooks import IWebhookStore
-from confd.model import Draft, Registration, Tag
-from confd.reports import AgentRecord, VersionOutcome
+from confd.model import Draft, Registration
+from confd.reports import AgentRecord, HeardElsewhere, VersionOutcome
 from confd.rollouts.rollout import Member, Rollout
 from confd.rollouts.steps import RolloutStep, Start, Stepped
 
@@ -49,11 +47,22 @@ class IAgentStore(Interface):
         @raise Forbidden: C{agent_blocked}.
         """
 
-    def touch(polls: Mapping[str, datetime]) -> Deferred[None]:
-        """Raise the time of the last poll of agents by id. Inserts no row, and lowers no time."""
+    def touch(polls: Mapping[str, datetime], shared: Collection[str] = ()) -> Deferred[None]:
+        """
+        Raise the time of the last poll of agents by id. Inserts no row, and lowers no time.
 
-    def heard() -> Deferred[tuple[Mapping[str, datetime], bool]]:
-        """Fire with new polls of other controllers, by agent, and whether one of them ended without a stop lately."""
+        @param shared: the agents among them that showed no token of their own; other controllers hear of it.
+        """
+
+    def heard() -> Deferred[HeardElsewhere]:
+        """Fire with what other controllers heard since the last call."""
+
+    def reset_token(agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        """
+        Remove the token of an agent: a change C{token}, if it has one.
+
+        @raise NotFound: C{unknown_agent}.
+        """
 
     def forget(agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         """
@@ -303,48 +312,3 @@ class IControllerStore(
     IHealth,
 ):
     """All that a controller stores."""
-
-
-class IProgress(Interface):
-    """
-    How far versions have come among the agents.
-
-    C{version} is a number; C{None} stands for the current version.
-    """
-
-    def totals(namespace: str, version: int) -> Deferred[Totals]:
-        """Fire with the counts of a version; fails as L{summary} does."""
-
-    def summary(namespace: str, version: int | None) -> Deferred[ConvergenceSummary]:
-        """
-        Fire with the convergence of a version.
-
-        @raise NotFound: C{unknown_namespace}, C{unknown_version}.
-        @raise Gone: C{convergence_pruned}.
-        """
-
-    def laggards(namespace: str, version: int | None, limit: int) -> Deferred[Sequence[LaggingAgent]]:
-        """
-        Fire with at most C{limit} agents that are behind, the most urgent first; with none for a version that only
-        L{summary} still knows.
-        """
-
-    def selected(
-        namespace: str, selector: Selector, limit: int
-    ) -> Deferred[tuple[ConvergenceSummary, Sequence[LaggingAgent]]]:
-        """
-        Fire with the L{summary} of the current version and its L{laggards}, among agents that match a selector.
-
-        @param limit: agents that are behind at most.
-        @raise NotFound: C{unknown_namespace}.
-        """
-
-    def reached(namespace: str, tag: Tag, quorum: float, timeout: float) -> Deferred[bool]:
-        """
-        Wait until enough agents have applied a version.
-
-        @param quorum: percent of the agents of the namespace, silent ones included.
-        @param timeout: seconds.
-        @return: fires with whether the quorum was reached in time; with false, too, once so many agents have failed
-            that it cannot be reached, and when the controller stops.
-        """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
-from confd.controller.agents.registry import SILENT, Registry
+from confd.controller.agents.liveness import SILENT
+from confd.controller.agents.registry import Registry
 from confd.controller.configs.publishers import BrokerPublisher
 from confd.controller.configs.snapshot import Snapshot
 from confd.controller.convergence.metrics import PropagationMetrics

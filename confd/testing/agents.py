@@ -9,6 +9,7 @@ from attrs import evolve
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from confd.changes import AgentChange
 from confd.codec.labels import MAX_LABELS
 from confd.controller.interfaces import IAgentStore
 from confd.errors import Forbidden, NotFound, Unprocessable
@@ -71,11 +72,24 @@ def make_iagentstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertEqual((await self.register("a", token=second)).token, second)
             self.assertEqual([await self.store.find_token(each) for each in (first, second)], [None, "a"])
 
+        async def test_reset_removes_a_token(self) -> None:
+            await self.register("a", token=b"\x01" * 32)
+            await self.store.touch({"a": _NOON})
+            before, seq = await self.found("a"), (await self.store.contents()).seq
+            await self.store.reset_token("a", an_attempt())
+            self.assertEqual(await self.found("a"), evolve(before, token=b""))
+            self.assertIsNone(await self.store.find_token(b"\x01" * 32))
+            await self.store.reset_token("a")
+            found = [(each.kind, each.subject, each.value) for each in (await self.store.changes(seq)).changes]
+            self.assertEqual(found, [("agent", "a", AgentChange("token", DEFAULT_NAMESPACE))])
+            self.assertEqual((await self.register("a", token=b"\x02" * 32)).token, b"\x02" * 32)
+            await self.assert_refused(self.store.reset_token("b"), NotFound, "unknown_agent")
+
         async def test_touch_raises_the_last_poll(self) -> None:
             await self.register("a")
             await self.register("b")
             for seconds in (5, 9, 7):
-                await self.store.touch({"a": _NOON + timedelta(seconds=seconds)})
+                await self.store.touch({"a": _NOON + timedelta(seconds=seconds)}, {"a"} if seconds == 9 else ())
             await self.store.touch({})
             polls = [each.last_poll for each in await self.store.page(DEFAULT_NAMESPACE, 9, "")]
             self.assertEqual(polls, [_NOON + timedelta(seconds=9), None])

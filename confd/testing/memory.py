@@ -26,7 +26,6 @@ from confd.changes import (
     ReportVerdict,
 )
 from confd.codec import headers
-from confd.codec.labels import format_labels
 from confd.codec.signing import SigningKey
 from confd.controller.interfaces import IControllerStore
 from confd.controller.store.change_log import ChangeLog, Written, revision_change
@@ -131,23 +130,6 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, C
 
     def register(self, registration: Registration, token: bytes, at: datetime) -> Deferred[Committed[AgentRecord]]:
         return self._write(self._register, registration, token, at)
-
-    def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
-        return self._write(self.agents.touch, polls)
-
-    def forget(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
-        return self._audited(attempt, _nothing, self._remove_agent, self.agents.forget, agent_id)
-
-    def block(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
-        return self._audited(attempt, lambda _: "blocked", self._remove_agent, self.agents.block, agent_id)
-
-    def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
-        return self._audited(attempt, _nothing, self.agents.unblock, agent_id)
-
-    def set_labels(
-        self, agent_id: str, changes: Mapping[str, str | None], attempt: Attempt | None = None
-    ) -> Deferred[Committed[Mapping[str, str]]]:
-        return self._audited(attempt, format_labels, self.agents.set_labels, agent_id, changes)
 
     def find(self, agent_id: str) -> Deferred[AgentRecord | None]:
         return execute(self.agents.rows.get, agent_id)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
 
-from confd.changes import AGENT, LABELS, AgentChange, ReceivedReport, ReportVerdict
+from confd.audit import Attempt
+from confd.changes import AGENT, LABELS, AgentChange, Committed, ReceivedReport, ReportVerdict
 from confd.codec.headers import parse_rfc3339, rfc3339
-from confd.codec.labels import NO_LABELS, merge
+from confd.codec.labels import NO_LABELS, format_labels, merge
 from confd.controller.store.change_log import Written, registration_changes
 from confd.controller.store.report_verdicts import PublishTimes, judge_reports
 from confd.model import Registration
 from confd.reports import AgentRecord, VersionOutcome, agent_blocked, unknown_agent
+from confd.testing.memory_rows import Rows
 
 
 @define(eq=False)
@@ -63,6 +66,14 @@ class MemoryAgents:
         self.rows.pop(agent_id, None)
         self._forget_outcomes(agent_id)
         return Written(None, [(AGENT, agent_id, AgentChange("forgotten"))])
+
+    def reset_token(self, agent_id: str) -> Written[None]:
+        """Remove the token of an agent."""
+        there = self.rows.get(agent_id)
+        if there is None:
+            raise unknown_agent(agent_id)
+        self.rows[agent_id] = evolve(there, token=b"")
+        return Written(None, [(AGENT, agent_id, AgentChange("token", there.namespace))] if there.token else [])
 
     def block(self, agent_id: str) -> Written[None]:
         """Delete an agent, and refuse its id."""
@@ -122,3 +133,40 @@ class MemoryAgents:
 
     def _forget_outcomes(self, agent_id: str) -> None:
         self.outcomes = {key: outcome for key, outcome in self.outcomes.items() if key[2] != agent_id}
+
+
+class AgentRows(Rows):
+    """The part of a L{confd.testing.memory.MemoryStore} that changes agents which registered."""
+
+    agents: MemoryAgents
+    _remove_agent: Callable[..., Written[None]]
+
+    def touch(self, polls: Mapping[str, datetime], shared: Collection[str] = ()) -> Deferred[None]:
+        """Raise the times of last polls."""
+        return self._write(self.agents.touch, polls)
+
+    def forget(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        """Delete an agent."""
+        return self._audited(attempt, _nothing, self._remove_agent, self.agents.forget, agent_id)
+
+    def reset_token(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        """Remove the token of an agent."""
+        return self._audited(attempt, _nothing, self.agents.reset_token, agent_id)
+
+    def block(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        """Delete an agent, and refuse its id."""
+        return self._audited(attempt, lambda _: "blocked", self._remove_agent, self.agents.block, agent_id)
+
+    def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        """Accept an id again."""
+        return self._audited(attempt, _nothing, self.agents.unblock, agent_id)
+
+    def set_labels(
+        self, agent_id: str, changes: Mapping[str, str | None], attempt: Attempt | None = None
+    ) -> Deferred[Committed[Mapping[str, str]]]:
+        """Change the labels that operators set."""
+        return self._audited(attempt, format_labels, self.agents.set_labels, agent_id, changes)
+
+
+def _nothing(_: object) -> str:
+    return ""

@@ -16,11 +16,11 @@ from confd.controller.interfaces import ITokenStore
 from confd.controller.store.change_log import Written, token_change
 from confd.controller.store.database import describe_token
 from confd.controller.store.sole import SoleController
-from confd.testing.memory_rows import Rows
+from confd.testing.memory_agents import AgentRows
 
 
 @implementer(ITokenStore)
-class TokenRows(Rows, SoleController):
+class TokenRows(AgentRows, SoleController):
     """The part of a L{confd.testing.memory.MemoryStore} that keeps tokens."""
 
     def __init__(self) -> None:

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.agent.registration import RegistrationService
 from confd.errors import Forbidden, TooMany, Unavailable, Unprocessable
 from confd.model import Registration
+from confd.reports import agent_alive
 from confd.runtime.timing import Backoff
 from tests.agent.fakes import AGENT_ID, FakeController
 
@@ -74,6 +75,24 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.controller.failure = None
         self.clock.pump([1] * 31)
         self.assertEqual(self.registration_service.agent_id, AGENT_ID)
+
+    def test_agent_whose_id_is_in_use_waits_an_interval_and_works_meanwhile(self) -> None:
+        self.registration_service.agent_id = "mine"
+        self.controller.failure = agent_alive("mine", 7)
+        with capturedLogs() as logs:
+            self.registration_service.startService()
+            self.clock.pump([1] * 13)
+        self.assertEqual(len(self.controller.registrations), 2)
+        self.assertEqual(len(logs), 1, "said once")
+        self.assertIsNone(self.registration_service.problem())
+        self.assertIn("is alive", self.registration_service.notice())
+        self.assertTrue(self.registration_service.may_report)
+        self.assertFalse(self.registration_service.member)
+        self.registration_service.confirm(False)
+        self.controller.failure = None
+        self.clock.pump([1] * 31)
+        self.assertEqual(len(self.controller.registrations), 3)
+        self.assertEqual((self.registration_service.notice(), self.registration_service.member), ("", True))
 
     def test_retry_after_is_the_shortest_delay(self) -> None:
         """Jitter lengthens each delay, so that a fleet does not return in one wave."""

@@ -136,6 +136,9 @@ ASKS = {
     "DELETE /api/v1/agents/<agent_id>": Ask(
         "DELETE", "/api/v1/agents/{}", "{}", prepare=lambda harness: harness.join()
     ),
+    "POST /api/v1/agents/<agent_id>/reset": Ask(
+        "POST", "/api/v1/agents/{}/reset", "{}", prepare=lambda harness: harness.join()
+    ),
     "POST /api/v1/agents/<agent_id>/labels": Ask(
         "POST", "/api/v1/agents/{}/labels", "{}", {"json": {"stage": "x"}}, lambda harness: harness.join()
     ),

@@ -105,7 +105,7 @@ def compose_port(
         **{f"output {each.name}": each for each in parts.outputs.checked},
         **({"health": parts.health} if parts.health.outputs else {}),
     }
-    readiness = Readiness(checks, {"path": strategy.path})
+    readiness = Readiness(checks, {"path": strategy.path, "token": parts.registration_service.notice})
     metrics = agent_metrics(strategy, parts.receiver, parts.poller, worker_sync, parts.reporter)
     output_metrics(metrics, parts.outputs, parts.health)
     resource = Dispatcher(BasicAuth(()), Offload(in_threads_of(reactor))).resource(

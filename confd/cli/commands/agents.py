@@ -155,6 +155,27 @@ def forget_agent(session: Session, agent_id: str, yes: bool) -> None:
 
 
 @agents.command(
+    "reset",
+    short_help="Let an agent register again that lost its token.",
+    examples=[("confdctl agents reset 5f3c2a1e", "refuse its token; its next registration gets another one")],
+)
+@click.argument("agent_id", metavar="ID", shell_complete=complete_agent)
+@click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
+@common()
+@pass_session
+def reset_agent(session: Session, agent_id: str, yes: bool) -> None:
+    """
+    Remove the token of the agent ID, so that its next registration with the shared password gets a new one. Without a
+    reset, it gets one once no process used the token for 3 poll intervals.
+    """
+    found = find_agent(session, agent_id)
+    session.confirm(f"Reset the token of the agent {name_of(found)}?", yes)
+    path, named = address("agents", found["id"])
+    answer = value_of(session.controller.call("POST", f"{path}/reset", query=named))
+    session.screen.show(answer, lambda: session.screen.line(printable(answer["message"])))
+
+
+@agents.command(
     "block",
     short_help="Remove an agent and refuse it from now on.",
     examples=[("confdctl agents block 5f3c2a1e", "for a stolen machine; change AGENT_PASSWORD, too")],

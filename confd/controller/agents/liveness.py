@@ -7,6 +7,14 @@ from collections.abc import Iterator
 
 from attrs import define, field
 
+from confd.reports import AgentRecord
+
+#: Poll intervals without a sign of life until an agent is silent.
+SILENT_AFTER_INTERVALS = 3
+
+#: The state of a silent agent.
+SILENT = "silent"
+
 
 @define(eq=False)
 class Liveness:
@@ -47,6 +55,12 @@ class Liveness:
         self._live.move_to_end(agent_id)
         self._silent.discard(agent_id)
         return new
+
+    def state_of(self, record: AgentRecord) -> str | None:
+        """Return L{SILENT}, or the state of the last report of an agent; C{None} before its first report."""
+        if record.id in self._silent:
+            return SILENT
+        return None if record.report is None else record.report.state.value
 
     def left(self, agent_id: str) -> None:
         """Remove an agent."""

@@ -18,33 +18,25 @@ from confd.audit import Attempt
 from confd.changes import AGENT, LABELS, REGISTERED, Change, Committed, Contents, ReceivedReport
 from confd.controller.agents.duplicates import Duplicates
 from confd.controller.agents.labels import LabelReader
-from confd.controller.agents.liveness import Liveness
+from confd.controller.agents.liveness import SILENT_AFTER_INTERVALS, Liveness
 from confd.controller.agents.newcomers import Newcomers
+from confd.controller.agents.polls import write_polls_behind
 from confd.controller.agents.rounds import Rounds
 from confd.controller.agents.tokens import AgentTokens
 from confd.controller.interfaces import IResidentStore
 from confd.errors import NotFound
 from confd.interfaces import IChangeListener
 from confd.model import Registration
-from confd.reports import AgentRecord, AgentStatus, unknown_agent
+from confd.reports import AgentRecord, AgentStatus, HeardElsewhere, unknown_agent
 from confd.runtime.signal import Signal
 from confd.runtime.timing import Periodic
-from confd.runtime.write_behind import WriteBehind
 from confd.web.auth.throttle import HERE
-
-#: Seconds in which polls gather for one transaction.
-WRITE_INTERVAL_SECONDS = 1.0
 
 #: Seconds between two looks for agents that fell silent or expired.
 ROUND_INTERVAL_SECONDS = 1.0
 
-#: Poll intervals without a sign of life until an agent is silent.
-SILENT_AFTER_INTERVALS = 3
-
 #: Reports that a namespace may send in a second, and the seconds over which it spreads them at most.
 REPORTS_PER_SECOND, REPORT_WINDOW_MAX_SECONDS = 4000, 30.0
-
-SILENT = "silent"
 
 
 @implementer(IChangeListener)
@@ -81,8 +73,8 @@ class Registry(Service):
         self._records: dict[str, AgentRecord] = {}
         self._ids: list[str] = []
         self._liveness_of: defaultdict[str, Liveness] = defaultdict(Liveness)
-        self._polls = WriteBehind(clock, WRITE_INTERVAL_SECONDS, store.touch, "times of the last polls")
-        self.changes, self.agent_tokens = Signal(), AgentTokens()
+        self._polls = write_polls_behind(clock, store)
+        self.changes, self.agent_tokens = Signal(), AgentTokens(clock.seconds)
         self.duplicates, self.newcomers = Duplicates(clock), Newcomers(clock, most)
         rounds = Rounds(store, self.newcomers, self._sweep, self._heard_elsewhere, self.forget)
         self._rounds = Periodic(clock, lambda: Deferred.fromCoroutine(rounds.run()), lambda: ROUND_INTERVAL_SECONDS)
@@ -120,6 +112,11 @@ class Registry(Service):
         if what in ("forgotten", "blocked"):
             self._drop(agent_id)
         elif what in ("moved", "token") and agent_id in self._records:
+            pending = self._polls.get(agent_id)
+            if what == "token" and pending is not None:
+                # A poll with the old token says nothing about the new one.
+                self._polls.discard(agent_id)
+                self._polls.put(agent_id, (pending[0], False))
             # The rest of the row comes with the next change.
             there = self._records[agent_id]
             self._add(evolve(there, namespace=change.value.namespace, token=b"" if what == "token" else there.token))
@@ -141,10 +138,17 @@ class Registry(Service):
 
         @param source: its address, which limits how many new agents come from there.
         @raise Forbidden: C{agent_blocked}.
+        @raise Conflict: C{agent_alive}.
         @raise TooMany: C{too_many_agents}, C{too_many_registrations}.
         """
         agent_id = registration.agent_id
-        new = agent_id not in self._records
+        there = self._records.get(agent_id)
+        new = there is None
+        if there is not None and there.token:
+            if token:
+                self.agent_tokens.check_replacement(agent_id, self.poll_interval(there.namespace))
+            else:
+                self.agent_tokens.use(agent_id)
         if new:
             self.newcomers.admit(source, len(self._records) + self._joining)
         self._joining += new
@@ -155,10 +159,11 @@ class Registry(Service):
         self.agent_tokens.check(agent_id)
         return committed
 
-    def polled(self, agent_id: str) -> bool:
+    def polled(self, agent_id: str, by_token: bool = False) -> bool:
         """
         Note a poll of an agent; an unknown agent changes nothing.
 
+        @param by_token: whether it showed its own token.
         @return: whether it is known.
         """
         record = self._records.get(agent_id)
@@ -166,7 +171,9 @@ class Registry(Service):
             return False
         now = self._now()
         self._records[agent_id] = record.polled(now)
-        self._polls.put(agent_id, now)
+        if by_token:
+            self.agent_tokens.use(agent_id)
+        self._polls.put(agent_id, (now, by_token))
         self._note_life(record)
         return True
 
@@ -196,6 +203,10 @@ class Registry(Service):
         """
         self.get(agent_id)
         return await self._store.forget(agent_id, attempt)
+
+    async def reset_token(self, agent_id: str, attempt: Attempt | None = None) -> Committed[None]:
+        """Remove the token of an agent: see L{IAgentStore.reset_token}."""
+        return await self._store.reset_token(agent_id, attempt)
 
     async def block(self, agent_id: str, attempt: Attempt | None = None) -> Committed[None]:
         """Delete an agent, where one has the id, and refuse the id from now on."""
@@ -243,16 +254,16 @@ class Registry(Service):
 
     def status(self, record: AgentRecord) -> AgentStatus:
         """Return what people see of an agent."""
-        state = _state(record, self.liveness(record.namespace).silent)
+        state = self.liveness(record.namespace).state_of(record)
         return AgentStatus(record, state, record.id in self.duplicates, self.labels.of(record))
 
     def page(self, namespace: str, limit: int, after: str, state: str | None) -> list[AgentRecord]:
         """Return at most C{limit} agents of a namespace, in a state if one is named, by id, after C{after}."""
         found: list[AgentRecord] = []
-        silent = self.liveness(namespace).silent
+        liveness = self.liveness(namespace)
         for agent_id in self._ids[bisect_right(self._ids, after) :]:
             record = self._records[agent_id]
-            if record.namespace == namespace and (state is None or _state(record, silent) == state):
+            if record.namespace == namespace and (state is None or liveness.state_of(record) == state):
                 found.append(record)
                 if len(found) == limit:
                     break
@@ -284,11 +295,13 @@ class Registry(Service):
         """Return the seconds over which the agents of a namespace spread their reports."""
         return min(REPORT_WINDOW_MAX_SECONDS, self.count(namespace) / REPORTS_PER_SECOND)
 
-    def _heard_elsewhere(self, polls: Mapping[str, datetime], lost: bool) -> None:
-        self.lost_controller = lost
-        for agent_id, at in polls.items():
+    def _heard_elsewhere(self, heard: HeardElsewhere) -> None:
+        self.lost_controller = heard.lost
+        for agent_id, at in heard.polls.items():
             record = self._records.get(agent_id)
             if record is not None:
+                if agent_id in heard.by_token:
+                    self.agent_tokens.use(agent_id)
                 if record.last_poll is None or record.last_poll < at:
                     self._records[agent_id] = record.polled(at)
                 self._note_life(record)
@@ -331,9 +344,3 @@ class Registry(Service):
     def _sweep(self) -> None:
         for namespace in list(self._liveness_of):
             self.liveness(namespace)
-
-
-def _state(record: AgentRecord, silent: set[str]) -> str | None:
-    if record.id in silent:
-        return SILENT
-    return None if record.report is None else record.report.state.value

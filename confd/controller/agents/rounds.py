@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterable
 
 from attrs import define
 from twisted.internet.defer import Deferred, gatherResults
@@ -11,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from confd.controller.agents.newcomers import Newcomers
 from confd.controller.interfaces import IAgentStore
 from confd.errors import ConfdError, Unavailable
+from confd.reports import HeardElsewhere
 
 
 @define(eq=False)
@@ -19,21 +19,21 @@ class Rounds:
     Finds agents that fell silent, that other controllers heard, and that expired.
 
     @ivar sweep: looks for agents that fell silent; may raise L{Unavailable}.
-    @ivar heard: shows the last polls of agents of other controllers, and whether one of those ended lately.
+    @ivar heard: shows what other controllers heard of agents.
     @ivar forget: deletes an agent.
     """
 
     _store: IAgentStore
     _newcomers: Newcomers
     _sweep: Callable[[], None]
-    _heard: Callable[[Mapping[str, datetime], bool], None]
+    _heard: Callable[[HeardElsewhere], None]
     _forget: Callable[[str], Awaitable[object]]
 
     async def run(self) -> None:
         """Do one round. A part that fails is tried again in the next round; the store logs its own problems."""
         try:
             self._sweep()
-            self._heard(*await self._store.heard())
+            self._heard(await self._store.heard())
         except Unavailable:
             # The intervals are not loaded yet, or the store cannot be read.
             pass

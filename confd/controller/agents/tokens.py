@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 
+from confd.controller.agents.liveness import SILENT_AFTER_INTERVALS
 from confd.errors import Forbidden, Malformed, Unavailable
 from confd.model import valid_agent_id
-from confd.reports import AgentRecord, agent_blocked
+from confd.reports import AgentRecord, agent_alive, agent_blocked
 from confd.web.auth.basic import digest_of
 from confd.web.auth.principals import Principal
 
@@ -34,17 +35,43 @@ class AgentTokens:
     its id is refused everywhere until it is unblocked. It may know the shared password, too, and come
     back by another id: change that as well. Agents that have their tokens do not notice.
 
+    While an agent uses its token, nobody replaces it with the shared identity. A token that was never used is replaced
+    freely: its agent may not have received it.
+
     @ivar blocked: the ids of blocked agents.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        """
+        @param seconds: the monotonic clock.
+        """
+        self._seconds = seconds
         self.blocked: set[str] = set()
+        #: When the present token of an agent was used last, by its id.
+        self._used: dict[str, float] = {}
         #: Ids and namespaces of agents by the digests of their tokens; C{None} until they are loaded.
         self._holders: dict[bytes, tuple[str, str]] | None = None
 
-    def load(self, records: Iterable[AgentRecord]) -> None:
-        """Load the tokens of all agents."""
+    def load(self, records: Collection[AgentRecord]) -> None:
+        """Load the tokens of all agents; the token of an agent that ever polled or reported counts as used now."""
         self._holders = {each.token: (each.id, each.namespace) for each in records if each.token}
+        now = self._seconds()
+        self._used = {each.id: now for each in records if each.token and (each.last_poll or each.report)}
+
+    def use(self, agent_id: str) -> None:
+        """Note that an agent used its token."""
+        self._used[agent_id] = self._seconds()
+
+    def check_replacement(self, agent_id: str, poll_interval: float) -> None:
+        """
+        Check that the shared identity may replace the token of an agent: it was never used, or not lately.
+
+        @param poll_interval: of its namespace, in seconds.
+        @raise Conflict: C{agent_alive}.
+        """
+        since = self._seconds() - SILENT_AFTER_INTERVALS * poll_interval
+        if agent_id in self._used and self._used[agent_id] >= since:
+            raise agent_alive(agent_id, poll_interval)
 
     def issue(self, agent_id: str) -> tuple[str, bytes]:
         """Return a new token and its digest; it is valid once its agent is recorded with the digest."""
@@ -56,6 +83,8 @@ class AgentTokens:
         holders = self._holders = self._holders or {}
         if before is not None:
             holders.pop(before.token, None)
+            if after is None or after.token != before.token:
+                self._used.pop(before.id, None)
         if after is not None and after.token:
             holders[after.token] = after.id, after.namespace
 

@@ -27,7 +27,7 @@ from confd.controller.api.schemas import (
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.convergence.tracker import Convergence
 from confd.controller.feed import Feed
-from confd.errors import NotFound, TooMany, Unavailable, Unprocessable
+from confd.errors import Conflict, Forbidden, NotFound, TooMany, Unavailable, Unprocessable
 from confd.model import AGENT_ID, DEFAULT_NAMESPACE, Registration, valid_agent_id
 from confd.runtime.addresses import join, parse_address
 from confd.web.api.endpoint import Answer, Call, NamespaceQuery, Scope, endpoint
@@ -113,7 +113,7 @@ class AgentsApi:
         body=RegistrationRequest,
         optional_body=True,
         docs=Docs(
-            errors=(NotFound, TooMany, Unavailable, Unprocessable),
+            errors=(NotFound, Conflict, TooMany, Unavailable, Unprocessable),
             example={"hostname": "web-17", "metadata": "region=eu"},
             tag=AGENTS,
         ),
@@ -123,13 +123,16 @@ class AgentsApi:
         Register an agent. With its earlier C{agent_id} it keeps its row; without one it gets a new UUID.
 
         An agent that registers with the shared identity receives a C{token}. Its id as user name and the token as
-        password authenticate it alone. The new token replaces an earlier one. An agent that registers by its token
-        keeps it.
+        password authenticate it alone. The new token replaces an earlier one, unless an agent used that one within
+        the last three poll intervals. An agent that registers by its token keeps it.
         """
         wanted: RegistrationRequest = call.body
         current = (await self._reader.require(wanted.namespace)).configuration
         agent_tokens = self._registry.agent_tokens
         agent_id = agent_tokens.sender(call.principal, wanted.agent_id) or str(uuid.uuid4())
+        there = self._registry.find(agent_id)
+        if there is not None and not call.principal.may(Permission.AGENT_SERVE, there.namespace):
+            raise Forbidden("other_agent", "The agent is of a namespace that these credentials are not for.")
         token, digest = ("", b"") if call.principal.agent_id else agent_tokens.issue(agent_id)
         registration = Registration(
             wanted.hostname, wanted.metadata, agent_id, wanted.strategy, wanted.namespace, _address(wanted.advertise)
@@ -243,6 +246,25 @@ class AgentsApi:
         change = self._registry.block if query.block else self._registry.forget
         await self._feed.follow(change(agent_id, call.attempt))
         return MessageBody(f"Agent {agent_id} {'blocked' if query.block else 'forgotten'}")
+
+    @endpoint(
+        "POST",
+        "/api/v1/agents/<agent_id>/reset",
+        Permission.AGENTS_WRITE,
+        "Void the token of an agent.",
+        scope=Scope.AGENT,
+        query=AgentQuery,
+        named_by="id",
+        docs=Docs(tag=AGENTS),
+    )
+    async def reset(self, call: Call, agent_id: str) -> MessageBody:
+        """
+        Refuse the token of an agent from now on. The next registration with its id gets a new token: that of the agent
+        itself, which registers again at once, or that of its successor.
+        """
+        agent_id = call.query.id or agent_id
+        await self._feed.follow(self._registry.reset_token(agent_id, call.attempt))
+        return MessageBody(f"Agent {agent_id} gets a new token when it registers again")
 
     @endpoint(
         "GET",

@@ -117,8 +117,9 @@ class ConfigsApi:
         if current is not self._snapshot.find(namespace):
             headers["X-Confd-Lane"] = "candidate"
         revalidate = None
-        if not agent_id or self._registry.polled(agent_id):
-            revalidate = partial(self._revalidate, namespace, ref(current), agent_id, known)
+        by_token = bool(call.principal.agent_id)
+        if not agent_id or self._registry.polled(agent_id, by_token):
+            revalidate = partial(self._revalidate, namespace, ref(current), agent_id, known, by_token)
         else:
             headers["X-Agent-Known"] = "false"
         if known == current.etag:
@@ -131,10 +132,12 @@ class ConfigsApi:
             return Answer(status=304, headers=headers, revalidate=revalidate)
         return Answer(current.body, headers=headers, revalidate=revalidate)
 
-    def _revalidate(self, namespace: str, answered: ref[EncodedConfig], agent_id: str, known: str | None) -> bool:
+    def _revalidate(
+        self, namespace: str, answered: ref[EncodedConfig], agent_id: str, known: str | None, by_token: bool
+    ) -> bool:
         """Return whether the same poll gets the same answer. The weak reference keeps no old document in memory."""
         same = self._rollouts.still_served(namespace, agent_id, known, answered())
-        return same and (not agent_id or self._registry.polled(agent_id))
+        return same and (not agent_id or self._registry.polled(agent_id, by_token))
 
     @endpoint(
         "POST",

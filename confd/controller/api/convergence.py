@@ -8,7 +8,7 @@ from confd.codec.selectors import parse_selector
 from confd.controller.api.bodies import convergence_body
 from confd.controller.api.schemas import ConvergenceBody
 from confd.controller.configs.reader import ConfigReader
-from confd.controller.interfaces import IProgress
+from confd.controller.convergence.interfaces import IProgress
 from confd.errors import Gone
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
 from confd.web.auth.principals import Permission

@@ -90,7 +90,10 @@ class ReportsApi:
         sender = call.header("X-Agent-ID")
         if sender and sender != body.agent_id:
             raise Forbidden("other_agent", "agent_id is not the one of X-Agent-ID; an agent reports for itself.")
-        self._registry.agent_tokens.sender(call.principal, body.agent_id)
+        agent_tokens = self._registry.agent_tokens
+        agent_tokens.sender(call.principal, body.agent_id)
+        if call.principal.agent_id:
+            agent_tokens.use(body.agent_id)
         report = _report(body)
         await self._reader.require(body.namespace, report.tag.version)
         record = self._registry.find(body.agent_id)

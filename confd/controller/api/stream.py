@@ -40,6 +40,6 @@ class StreamApi:
         agent_id = self._registry.agent_tokens.sender(call.principal, call.header("X-Agent-ID") or "")
         await self._rollouts.served(call.query.namespace, known, agent_id)
         if agent_id:
-            self._registry.polled(agent_id)
+            self._registry.polled(agent_id, bool(call.principal.agent_id))
         reader = self._config_stream.join(call.request, call.query.namespace, known, agent_id)
         return self._ends.answer(call, reader)

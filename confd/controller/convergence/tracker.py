@@ -17,10 +17,11 @@ from confd.controller.agents.registry import Registry
 from confd.controller.agents.selection import select_agents
 from confd.controller.configs.snapshot import CandidateLane, unknown_namespace
 from confd.controller.convergence.archive import Archive
+from confd.controller.convergence.interfaces import IProgress
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, OpenRollout, Totals
 from confd.controller.convergence.summary import laggards, repeat, summarize
 from confd.controller.convergence.version import VersionProgress
-from confd.controller.interfaces import IProgress, IResidentStore
+from confd.controller.interfaces import IResidentStore
 from confd.errors import Gone, NotFound
 from confd.interfaces import IChangeListener
 from confd.model import Tag

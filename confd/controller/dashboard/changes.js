@@ -1,6 +1,6 @@
 /** The changes of a namespace that wait for approvals or for their time. */
 
-import { closer, dialog, fill, h, problem } from "./dom.js";
+import { button, closer, dialog, fill, h, problem } from "./dom.js";
 import { diff } from "./diff.js";
 import { ago, moment, plural } from "./format.js";
 import { PagedList } from "./paged_list.js";
@@ -89,9 +89,9 @@ export class Changes extends PagedList {
       const verb = await dialog(`Change ${id}`, described(change, verbs.length ? comment : null), [
         closer("Close"),
         ...verbs.map(({ name, label, needs }) => {
-          const button = closer(label, name);
-          button.classList.add(`for-${needs}`, ...(name === "approve" || name === "apply" ? ["primary"] : []));
-          return button;
+          const chooser = name === "reject" ? rejecter(label, comment) : closer(label, name);
+          chooser.classList.add(`for-${needs}`, ...(name === "approve" || name === "apply" ? ["primary"] : []));
+          return chooser;
         }),
       ]);
       if (!verb) return;
@@ -129,6 +129,15 @@ function offered(change, caller) {
     ready && !own && { name: "approve", label: "Approve", needs: "approve" },
     ready && enough && change.kind !== "review" && { name: "apply", label: "Apply now", needs: "publish" },
   ].filter(Boolean);
+}
+
+/** Return the button that rejects a change, once the person said why. */
+function rejecter(label, comment) {
+  comment.addEventListener("input", () => comment.setCustomValidity(""));
+  return button(label, () => {
+    comment.setCustomValidity(comment.value.trim() ? "" : "Say why you reject the change; its author reads it.");
+    if (comment.reportValidity()) comment.closest("dialog").close("reject");
+  });
 }
 
 function approvals({ approvals: given, needed }) {

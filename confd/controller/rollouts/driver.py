@@ -15,7 +15,8 @@ from zope.interface import implementer
 
 from confd.audit import Attempt
 from confd.changes import AGENT, EXPOSED, RETIRED, ROLLOUT, Change, Contents, Lanes
-from confd.controller.agents.registry import SILENT_AFTER_INTERVALS, Registry
+from confd.controller.agents.liveness import SILENT_AFTER_INTERVALS
+from confd.controller.agents.registry import Registry
 from confd.controller.interfaces import IControllerStore
 from confd.controller.rollouts.decide import Clocks, Counts, Surroundings, Transition, count, decide
 from confd.controller.rollouts.hearing import Hearing

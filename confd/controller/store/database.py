@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Protocol, TypeVar, cast
@@ -160,6 +160,9 @@ class DatabaseStore(AccessStore, SoleController, Service):
     def forget(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         return self._audited(partial(agents.forget, agent_id=agent_id), attempt)
 
+    def reset_token(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        return self._audited(partial(agents.reset_token, agent_id=agent_id), attempt)
+
     def block(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         return self._audited(partial(agents.block, agent_id=agent_id), attempt, lambda _: "blocked")
 
@@ -288,7 +291,7 @@ class DatabaseStore(AccessStore, SoleController, Service):
     def advance(self, receiver: int, done: int | None, holder: str, at: datetime) -> Deferred[QueueState]:
         return self._engine.write(partial(webhooks.advance, receiver=receiver, done=done, holder=holder, at=at))
 
-    def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
+    def touch(self, polls: Mapping[str, datetime], shared: Collection[str] = ()) -> Deferred[None]:
         return self._engine.write(partial(agents.touch, polls=polls, statement=self.dialect.touch))
 
     def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Committed[Sequence[ReportVerdict]]]:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from confd.interfaces.announcements import LATE_SECONDS, Claim
 from confd.interfaces.controllers import AgreedSettings, ControllerRecord, IControllers
+from confd.reports import HeardElsewhere
 
 
 @implementer(IControllers)
 class SoleController:
     """Says for a store that no other controller uses it."""
 
-    def heard(self) -> Deferred[tuple[Mapping[str, datetime], bool]]:
+    def heard(self) -> Deferred[HeardElsewhere]:
         """Fire with no polls of others."""
-        return succeed(({}, False))
+        return succeed(HeardElsewhere())
 
     def agree(self, settings: AgreedSettings) -> None:
         pass

@@ -71,7 +71,7 @@ class ConfigStream(StreamService):
         return reader
 
     def _part(self, agent_id: str) -> None:
-        """End the streams of an agent that was forgotten: it has to show once more who it is."""
+        """End the streams of an agent whose token is void, or void here: it has to show once more who it is."""
         for namespace in self._streams.namespaces():
             for reader in self._streams.of(namespace):
                 if reader.agent_id == agent_id:
@@ -82,7 +82,7 @@ class ConfigStream(StreamService):
             self._send(encoded.namespace)
 
     def apply(self, change: Change) -> None:
-        if change.kind == AGENT and change.value.what in ("forgotten", "blocked"):
+        if change.kind == AGENT and change.value.what != "unblocked":
             self._part(change.subject)
         if change.kind in (ROLLOUT, EXPOSED):
             self._send(change.subject)

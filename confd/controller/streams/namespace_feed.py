@@ -15,8 +15,8 @@ from confd.access.change_requests import ChangeRequest
 from confd.codec import sse, strict_json
 from confd.codec.headers import rfc3339
 from confd.controller.agents.registry import Registry
+from confd.controller.convergence.interfaces import IProgress
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent
-from confd.controller.interfaces import IProgress
 from confd.controller.rollouts.views import RolloutView, RolloutViews
 from confd.errors import ConfdError
 from confd.history import VersionSummary

@@ -149,6 +149,17 @@ class AgentsTests(SynchronousTestCase):
         self.assertEqual({each.method for each in self.cli.controller.asked}, {"GET"})
         self.assertIn("forgotten", self.cli.type("agents", "forget", "id-7", "-y").out)
 
+    def test_reset_asks_first(self):
+        self.cli.controller.table |= {
+            "GET /api/v1/agents/id-7": answer({"id": "id-7", "hostname": "h"}),
+            "POST /api/v1/agents/id-7/reset": answer({"message": "Agent id-7 gets a new token"}),
+        }
+        ended = self.cli.type("agents", "reset", "id-7", answers="n\n")
+        self.assertEqual(ended.status, Exit.FAILED)
+        self.assertIn("Reset the token of the agent id-7 (h)?", ended.err)
+        self.assertEqual({each.method for each in self.cli.controller.asked}, {"GET"})
+        self.assertIn("gets a new token", self.cli.type("agents", "reset", "id-7", "-y").out)
+
     def test_block_asks_first_and_unblock_allows_the_agent_again(self):
         self.cli.controller.table |= {
             "DELETE /api/v1/agents/id-7": answer({"message": "Agent id-7 blocked"}),

@@ -32,6 +32,7 @@ EXPECTED = """
     GET    /api/v1/events                                      agents.read                            query
     GET    /api/v1/agents/<agent_id>                           agents.read                            agent
     DELETE /api/v1/agents/<agent_id>                           agents.write                           agent
+    POST   /api/v1/agents/<agent_id>/reset                     agents.write                           agent
     POST   /api/v1/agents/<agent_id>/labels                    agents.write                           agent
     GET    /api/v1/blocked                                     agents.write                           cluster
     DELETE /api/v1/blocked/<agent_id>                          agents.write                           cluster

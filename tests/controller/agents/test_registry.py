@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from twisted.internet.defer import Deferred
@@ -24,9 +24,9 @@ class CountingStore(MemoryStore):
         super().__init__(first)
         self.touched: list[int] = []
 
-    def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
+    def touch(self, polls: Mapping[str, datetime], shared: Collection[str] = ()) -> Deferred[None]:
         self.touched.append(len(polls))
-        return super().touch(polls)
+        return super().touch(polls, shared)
 
 
 class WriteBehindTests(SynchronousTestCase):

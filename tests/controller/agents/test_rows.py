@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.controller.agents.registry import WRITE_INTERVAL_SECONDS
+from confd.controller.agents.polls import WRITE_INTERVAL_SECONDS
 from confd.controller.convergence.report_intake import GATHER_SECONDS
 from confd.errors import ConfdError
 from confd.model import Registration

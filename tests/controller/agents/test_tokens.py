@@ -19,6 +19,8 @@ from tests.conversation import Reply
 
 CONFIG, STREAM, REPORT, REGISTER = "/api/v1/config", "/api/v1/stream", "/api/v1/report", "/api/v1/register"
 
+BLUE = {"url": "https://example.com"}
+
 WRONG = ("agent", "not-the-password")
 
 
@@ -153,6 +155,127 @@ class TokenTests(AgentTokensTestCase):
         self.assertEqual(self.poll(own).status, 200)
 
 
+class ReplacementTests(AgentTokensTestCase):
+    """Registrations with the shared identity, and the id of an agent that has a token."""
+
+    interval = 30
+
+    def alive(self, agent_id: str, **fields: Any) -> Reply:
+        """Register with the shared identity, which is refused; return the refusal."""
+        reply = self.enrol(agent_id=agent_id, **fields)
+        self.assertEqual((reply.status, reply.code), (409, "agent_alive"), reply)
+        return reply
+
+    def reset(self, agent_id: str, auth: tuple[str, str] = ADMIN) -> Reply:
+        """Void the token of an agent."""
+        return self.harness.caller().post(f"/api/v1/agents/{agent_id}/reset", auth=auth)
+
+    def test_token_in_use_stays_until_it_is_silent(self) -> None:
+        uses = (
+            lambda own: self.poll(own),
+            lambda own: self.poll(own, own[0]),
+            lambda own: self.report(own, own[0]),
+            lambda own: self.enrol(own),
+            lambda own: self.harness.caller().ask("GET", STREAM, auth=own),
+        )
+        for use in uses:
+            own = self.own()
+            use(own)
+            self.harness.clock.advance(3 * self.interval - 2)
+            refused = self.alive(own[0])
+            self.assertEqual(refused.headers["retry-after"], str(self.interval))
+            self.assertIn(f"confdctl agents reset {own[0]}", refused.body.decode())
+            self.harness.clock.advance(3)
+            again = self.own(agent_id=own[0])
+            self.assertEqual((self.poll(own).status, self.poll(again).status), (401, 200))
+
+    def test_answer_from_the_cache_is_a_use(self) -> None:
+        own, caller = self.own(), self.harness.caller()
+        for _ in range(6):
+            self.harness.clock.advance(20)
+            self.assertEqual(caller.get(CONFIG, auth=own, headers={"X-Agent-ID": own[0]}).status, 200)
+        self.alive(own[0])
+
+    def test_token_that_was_never_used_is_replaced(self) -> None:
+        """The answer to the registration may have been lost."""
+        first = self.own()
+        second = self.own(agent_id=first[0])
+        self.assertEqual([self.poll(each).status for each in (first, second)], [401, 200])
+        self.alive(first[0])
+
+    def test_life_without_the_token_does_not_keep_it(self) -> None:
+        """An agent that lost its token polls and reports with the shared identity, and gets a token in the end."""
+        own = self.own()
+        self.poll(own)
+        for number in range(3):
+            self.alive(own[0])
+            self.assertEqual(self.poll(AGENT, own[0]).status, 200)
+            if not number:
+                self.assertEqual(self.report(AGENT, own[0]).status, 200)
+            self.harness.clock.advance(self.interval)
+        self.own(agent_id=own[0])
+
+    def test_use_of_the_old_token_says_nothing_of_the_new_one(self) -> None:
+        own = self.own()
+        self.poll(own)
+        self.harness.clock.advance(4 * self.interval)
+        self.own(agent_id=own[0])
+        self.assertEqual(self.poll(own).status, 401)
+        self.own(agent_id=own[0])
+
+    def test_after_a_restart_a_token_counts_as_used_if_its_agent_was_heard_of(self) -> None:
+        unused, used = self.own(), self.own()
+        self.poll(used, used[0])
+        self.harness = self.restarted()
+        self.own(agent_id=unused[0])
+        self.alive(used[0])
+        self.harness.clock.advance(3 * self.interval + 1)
+        self.own(agent_id=used[0])
+
+    def test_agent_that_moves_with_the_shared_identity_waits(self) -> None:
+        self.harness.caller().post("/api/v1/namespaces", json={"name": "blue", "config": BLUE}, auth=ADMIN)
+        own = self.own()
+        self.poll(own)
+        moved = self.enrol(own, namespace="blue")
+        self.assertEqual((moved.status, moved.code), (401, "token_of_other_namespace"))
+        self.alive(own[0], namespace="blue")
+        self.harness.clock.advance(3 * self.interval + 1)
+        self.own(agent_id=own[0], namespace="blue")
+
+    def test_reset_lets_the_next_registration_have_a_token(self) -> None:
+        own = self.own()
+        self.poll(own)
+        self.assertEqual(self.reset(own[0]).status, 200)
+        self.assertEqual(self.poll(own).status, 401)
+        again = self.own(agent_id=own[0])
+        self.assertEqual(self.poll(again).status, 200)
+        self.alive(own[0])
+        self.harness = self.restarted()
+        self.assertEqual([self.poll(each).status for each in (own, again)], [401, 200])
+
+    def test_reset_ends_the_stream(self) -> None:
+        own, listener = self.own(), self.harness.caller()
+        listener.ask("GET", STREAM, auth=own)
+        self.reset(own[0])
+        self.assertTrue(listener.replies()[0].whole)
+
+    def test_reset_of_an_agent_without_a_token_changes_nothing(self) -> None:
+        own = self.own()
+        self.assertEqual([self.reset(own[0]).status for _ in range(2)], [200, 200])
+        self.assertEqual((self.reset("nobody").status, self.reset("nobody").code), (404, "unknown_agent"))
+        self.assertEqual(self.reset(own[0], AGENT).status, 403)
+
+    def test_narrowed_identity_takes_no_agent_of_another_namespace(self) -> None:
+        self.harness.caller().post("/api/v1/namespaces", json={"name": "blue", "config": BLUE}, auth=ADMIN)
+        grants = [{"role": "agent", "namespaces": ["blue"]}]
+        made = self.harness.caller().post("/api/v1/tokens", json={"name": "t", "grants": grants}, auth=ADMIN).json
+        own, narrowed = self.own(), (made["id"], made["token"])
+        refused = self.enrol(narrowed, agent_id=own[0], namespace="blue")
+        self.assertEqual((refused.status, refused.code), (403, "other_agent"))
+        self.assertEqual(self.harness.registry.get(own[0]).namespace, "default")
+        self.assertEqual(self.enrol(narrowed, namespace="blue").status, 200)
+
+
 class ForgottenTests(AgentTokensTestCase):
     """DELETE C{/api/v1/agents/{id}}."""
 
@@ -268,13 +391,13 @@ class HolderTests(SynchronousTestCase):
     """L{AgentTokens}, by itself."""
 
     def test_before_it_is_loaded(self) -> None:
-        agent_tokens = AgentTokens()
+        agent_tokens = AgentTokens(lambda: 0.0)
         self.assertRaises(Unavailable, agent_tokens.holder, b"x")
         agent_tokens.load([an_agent("a", token=b"1"), an_agent("b")])
         self.assertEqual([agent_tokens.holder(each) for each in (b"1", b"", b"2")], [("a", "default"), None, None])
 
     def test_moves_with_the_row(self) -> None:
-        agent_tokens = AgentTokens()
+        agent_tokens = AgentTokens(lambda: 0.0)
         first, second = an_agent("a", token=b"1"), an_agent("a", token=b"2")
         agent_tokens.record(None, first)
         agent_tokens.record(first, second)
@@ -283,6 +406,6 @@ class HolderTests(SynchronousTestCase):
         self.assertIsNone(agent_tokens.holder(b"2"))
 
     def test_tokens_are_long(self) -> None:
-        issued = {AgentTokens().issue("a") for _ in range(100)}
+        issued = {AgentTokens(lambda: 0.0).issue("a") for _ in range(100)}
         self.assertEqual({len(token) for token, _ in issued}, {43})
         self.assertEqual(len(issued), 100)

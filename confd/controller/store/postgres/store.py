@@ -38,7 +38,7 @@ from confd.history import EpochChange
 from confd.interfaces.announcements import LATE_SECONDS, Claim
 from confd.interfaces.controllers import AgreedSettings, ControllerRecord
 from confd.model import Draft, Revision
-from confd.reports import AgentRecord, VersionOutcome
+from confd.reports import AgentRecord, HeardElsewhere, VersionOutcome
 from confd.runtime.lru import put
 from confd.runtime.metrics import Metrics
 from confd.runtime.reactor import Reactor
@@ -187,10 +187,11 @@ class PostgresStore(DatabaseStore):
         work = partial(load_changes, after=after, known=self._writer.standing, seconds=self._log.seconds)
         return self._engine.read(work).addCallback(self._changes_read)
 
-    def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
-        return self._engine.write(partial(touch, polls=polls, dialect=self.dialect, me=self._writer.id))
+    def touch(self, polls: Mapping[str, datetime], shared: Collection[str] = ()) -> Deferred[None]:
+        work = partial(touch, polls=polls, shared=shared, dialect=self.dialect, me=self._writer.id)
+        return self._engine.write(work)
 
-    def heard(self) -> Deferred[tuple[Mapping[str, datetime], bool]]:
+    def heard(self) -> Deferred[HeardElsewhere]:
         return self._engine.read(self._presence.read)
 
     def agree(self, settings: AgreedSettings) -> None:

@@ -104,6 +104,17 @@ def forget(cursor: Cursor, agent_id: str) -> Written[None]:
     return Written(None, [(AGENT, agent_id, AgentChange("forgotten"))])
 
 
+def reset_token(cursor: Cursor, agent_id: str) -> Written[None]:
+    """Remove the token of an agent."""
+    there = find(cursor, agent_id)
+    if there is None:
+        raise unknown_agent(agent_id)
+    if not there.token:
+        return Written(None)
+    cursor.execute("UPDATE agents SET token = NULL WHERE id = ?", (agent_id,))
+    return Written(None, [(AGENT, agent_id, AgentChange("token", there.namespace))])
+
+
 def block(cursor: Cursor, agent_id: str) -> Written[None]:
     """Delete an agent, and refuse its id."""
     cursor.execute("INSERT INTO blocked_agents VALUES (?) ON CONFLICT DO NOTHING", (agent_id,))

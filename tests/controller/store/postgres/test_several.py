@@ -11,7 +11,7 @@ from twisted.internet.defer import gatherResults, maybeDeferred
 from twisted.trial.unittest import TestCase
 
 from confd.controller.store.postgres.url import DatabaseUrl
-from confd.errors import ConfdError
+from confd.errors import ConfdError, Conflict
 from confd.model import Draft, Registration
 from confd.reports import Report, ReportState
 from confd.testing import a_draft, make_shared_store_tests
@@ -164,6 +164,25 @@ class MemoryTests(SeveralTestCase):
         here.registry.polled("a")
         await until(lambda: (found := there.registry.find("a")) is not None and found.last_poll == NOON)
 
+    async def test_tokens_that_others_saw_in_use_are_not_replaced(self) -> None:
+        here, there = self.begin(), self.begin()
+        await self.loaded(here, there)
+        for agent_id in "abc":
+            await here.store.register(Registration(agent_id=agent_id), agent_id.encode() * 32, NOON)
+        await gatherResults([maybeDeferred(each.feed.refresh) for each in (here, there)])
+        for agent_id, by_token in (("a", True), ("a", False), ("b", False)):
+            here.registry.polled(agent_id, by_token)
+        await until(lambda: all(there.registry.get(each).last_poll == NOON for each in "ab"))
+        with self.assertRaises(Conflict) as caught:
+            await there.registry.register(Registration(agent_id="a"), b"x" * 32)
+        self.assertEqual(caught.exception.code, "agent_alive")
+        for agent_id in "bc":
+            await there.registry.register(Registration(agent_id=agent_id), agent_id.upper().encode() * 32)
+        await here.registry.reset_token("a")
+        await there.feed.refresh()
+        await there.registry.register(Registration(agent_id="a"), b"y" * 32)
+        await until(lambda: here.registry.get("a").token == there.registry.get("a").token == b"y" * 32)
+
     async def test_death_of_a_controller_makes_silence_doubtful(self) -> None:
         killed, stopped, left = (started(self, self.url) for _ in range(3))
         await ended(stopped)
@@ -171,7 +190,7 @@ class MemoryTests(SeveralTestCase):
         row = f"WHERE id = '{killed._writer.id}'"
         for age, lost in (("5 s", True), ("1 h", False)):
             self.execute(f"UPDATE controllers SET beat_at = clock_timestamp() - interval '{age}' {row}")
-            self.assertEqual((await left.heard())[1], lost)
+            self.assertEqual((await left.heard()).lost, lost)
 
     async def test_rows_of_a_controller_that_was_forgotten_come_back(self) -> None:
         store = started(self, self.url)
