@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import get_completion_class
 
 import confd
 from confd.cli.command import Command, Group, LazyCommands
 from confd.cli.errors import Exit
 from confd.cli.session import common
+from confd.cli.shells import SHELLS
 
 NAME = "confdctl"
 COMPLETE_VARIABLE = "_CONFDCTL_COMPLETE"
@@ -127,12 +127,13 @@ def cli() -> None:
         ("confdctl completion fish > ~/.config/fish/completions/confdctl.fish", "install it for fish"),
     ],
 )
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(list(SHELLS)))
 def completion(shell: str) -> None:
-    """Print a script for SHELL that completes commands, options and their values."""
-    script = get_completion_class(shell)
-    assert script is not None
-    click.echo(script(cli, {}, NAME, COMPLETE_VARIABLE).source())
+    """
+    Print a script for SHELL that completes commands, options, files, and what the controller knows: namespaces,
+    versions, agents and keys of the document. A controller that does not answer within a second completes nothing.
+    """
+    click.echo(SHELLS[shell](cli, {}, NAME, COMPLETE_VARIABLE).source().strip())
 
 
 cli.add_command(completion)

@@ -22,7 +22,7 @@ from confd.client.forward_proxy import ForwardProxy
 from confd.codec.text import printable
 
 #: Longest wait of a person who completes a word.
-_COMPLETION_SECONDS = 1.0
+COMPLETION_SECONDS = 1.0
 
 C = TypeVar("C", bound=Callable[..., object])
 
@@ -89,7 +89,7 @@ class Session:
         """The client of the controller while a shell completes: it asks, prints and repeats nothing."""
         target = resolve(self.given, self.environ)
         transport = self._connect(target.url, target.ca_file, target.proxy)
-        return ApiClient(target, transport, None, timeout=_COMPLETION_SECONDS)
+        return ApiClient(target, transport, None, timeout=COMPLETION_SECONDS)
 
     @property
     def namespace(self) -> str:
@@ -169,6 +169,12 @@ def _complete_namespace(context: click.Context, parameter: click.Parameter, inco
     return complete_namespace(context, parameter, incomplete)
 
 
+def _complete_profile(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from confd.cli.commands.completing import complete_profile
+
+    return complete_profile(context, parameter, incomplete)
+
+
 _option = partial(click.option, callback=_keep, expose_value=False, is_eager=True)
 
 
@@ -195,7 +201,8 @@ def common(root: bool = False, namespace: bool = True, forms: Collection[str] = 
         *(_LIST_OPTIONS if forms is LIST_FORMS else ()),
         _option("-n", "--namespace", metavar="NAME", help="Namespace.  [default: default]", hidden=not namespace,
                 shell_complete=_complete_namespace),
-        _option("--profile", metavar="NAME", help="Profile in ~/.config/confd/config.toml.", hidden=hidden),
+        _option("--profile", metavar="NAME", help="Profile in ~/.config/confd/config.toml.", hidden=hidden,
+                shell_complete=_complete_profile),
         _option("--url", metavar="URL", help="Controller.  [default: http://localhost:8080]", hidden=hidden),
         _option("--username", metavar="NAME", help="User name.  [default: admin]", hidden=hidden),
         _option("--password-file", metavar="FILE", help="File or pipe that holds the password.", hidden=hidden,

@@ -144,14 +144,6 @@ class ScriptTests(Case):
         self.good("agents", "forget", agent["id"], "--yes")
         self.refused(Exit.NOT_FOUND, "agents", "show", "nobody")
 
-    def test_shells_complete_values_of_the_controller(self) -> None:
-        line = "confdctl set --rollout can"
-        for shell, word in (("bash", "3"), ("zsh", "3"), ("fish", "can")):
-            asked = {"_CONFDCTL_COMPLETE": f"{shell}_complete", "COMP_WORDS": line, "COMP_CWORD": word}
-            environ = clean_environment() | asked | {"CONFD_URL": self.fleet.url}
-            done = subprocess.run(CONFDCTL, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=True)
-            self.assertIn("canary", done.stdout)
-
     def test_identity(self) -> None:
         """The agent follows a raised epoch; it does not follow another cluster, and doctor says why."""
         before = self.value("epoch")

@@ -11,7 +11,7 @@ from confd.audit import AuditEntry, verify
 from confd.cli.api_client import value_of
 from confd.cli.audit_export import AuditExport
 from confd.cli.command import Group
-from confd.cli.commands.completing import complete_namespace
+from confd.cli.commands.completing import complete_file, complete_namespace
 from confd.cli.commands.documents import about_document, changed_by_words, read_argument, sources
 from confd.cli.commands.events_since import EntryFilter
 from confd.cli.commands.publish import break_glass_option, break_glass_query
@@ -61,7 +61,7 @@ def list_namespaces(session: Session) -> None:
     ],
 )
 @click.argument("name")
-@click.argument("source", nargs=-1, required=True, metavar="[FILE|-] [KEY=VALUE]...")
+@click.argument("source", nargs=-1, required=True, metavar="[FILE|-] [KEY=VALUE]...", shell_complete=complete_file)
 @comment_option
 @break_glass_option
 @common(namespace=False)

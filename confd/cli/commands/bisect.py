@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 
 from confd.cli.api_client import value_of
 from confd.cli.command import Command
+from confd.cli.commands.completing import complete_agent, complete_version
 from confd.cli.commands.rollout_progress import is_open
 from confd.cli.commands.submissions import repeat
 from confd.cli.errors import CommandError, Exit
@@ -49,9 +50,31 @@ _PATH = "/api/v1/rollouts"
         ),
     ],
 )
-@click.option("--from", "good", type=_VERSION, required=True, metavar="N", help="A version that works.")
-@click.option("--to", "bad", type=_VERSION, metavar="N", help="A version that does not work.  [default: current one]")
-@click.option("--agent", "agent_id", required=True, metavar="ID", help="The agent that tries the versions.")
+@click.option(
+    "--from",
+    "good",
+    type=_VERSION,
+    required=True,
+    metavar="N",
+    help="A version that works.",
+    shell_complete=complete_version,
+)
+@click.option(
+    "--to",
+    "bad",
+    type=_VERSION,
+    metavar="N",
+    help="A version that does not work.  [default: current one]",
+    shell_complete=complete_version,
+)
+@click.option(
+    "--agent",
+    "agent_id",
+    required=True,
+    metavar="ID",
+    help="The agent that tries the versions.",
+    shell_complete=complete_agent,
+)
 @click.option(
     "--probe",
     metavar="COMMAND",

@@ -10,6 +10,7 @@ from typing import IO
 import click
 
 from confd.cli.command import Command
+from confd.cli.commands.completing import complete_file, complete_version
 from confd.cli.commands.configs import VERSION
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
@@ -26,7 +27,7 @@ from confd.errors import Malformed
         ("confdctl certificate 18 --quorum 95", "certify version 18 although some agents are missing"),
     ],
 )
-@click.argument("version", type=VERSION)
+@click.argument("version", type=VERSION, shell_complete=complete_version)
 @click.option(
     "--quorum",
     type=click.FloatRange(0, 100, min_open=True),
@@ -58,7 +59,7 @@ def certificate(session: Session, version: int, quorum: float, leaves: bool) -> 
         ('confdctl verify v18.json --key "$(cat confd.key)"', "verify a certificate; asks no controller"),
     ],
 )
-@click.argument("file", metavar="FILE|-")
+@click.argument("file", metavar="FILE|-", shell_complete=complete_file)
 @click.option(
     "--key",
     "keys",

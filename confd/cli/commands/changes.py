@@ -9,7 +9,14 @@ import click
 from confd.cli.api_client import value_of
 from confd.cli.command import Group
 from confd.cli.commands import documents
-from confd.cli.commands.completing import complete_change, complete_plan
+from confd.cli.commands.completing import (
+    complete_change,
+    complete_file,
+    complete_plan,
+    complete_rollout,
+    complete_source,
+    complete_version,
+)
 from confd.cli.commands.publish import break_glass_option, break_glass_query, show_outcome
 from confd.cli.errors import CommandError, Exit
 from confd.cli.forms import LIST_FORMS
@@ -43,10 +50,22 @@ change.default = "list"
         ("confdctl change propose --rollback 7 --at 2026-12-01T09:00:00+01:00", "propose an old version, at a time"),
     ],
 )
-@click.argument("words", nargs=-1, metavar="[FILE] [KEY=VALUE]...")
-@click.option("--rollback", type=click.IntRange(min=1), metavar="VERSION", help="Propose the document of a version.")
+@click.argument("words", nargs=-1, metavar="[FILE] [KEY=VALUE]...", shell_complete=complete_source)
+@click.option(
+    "--rollback",
+    type=click.IntRange(min=1),
+    metavar="VERSION",
+    help="Propose the document of a version.",
+    shell_complete=complete_version,
+)
 @click.option("--plan", metavar="NAME", shell_complete=complete_plan, help="Plan of the rollout that it starts.")
-@click.option("--replace", type=click.IntRange(min=1), metavar="ROLLOUT", help="Replace the candidate of a rollout.")
+@click.option(
+    "--replace",
+    type=click.IntRange(min=1),
+    metavar="ROLLOUT",
+    help="Replace the candidate of a rollout.",
+    shell_complete=complete_rollout,
+)
 @click.option("--poll-interval", type=click.IntRange(1, 86400), metavar="SECONDS", help="The new poll interval.")
 @click.option("--at", metavar="TIME", help="When it is applied: RFC 3339 with an offset.")
 @click.option("-m", "--comment", metavar="TEXT", default="", help="Reason for the change.")
@@ -196,7 +215,7 @@ def schedule_change(session: Session, number: int, at: str) -> None:
     ],
 )
 @_NUMBER
-@click.argument("words", nargs=-1, metavar="[FILE]")
+@click.argument("words", nargs=-1, metavar="[FILE]", shell_complete=complete_file)
 @click.option("-m", "--comment", metavar="TEXT", default="", help="Reason for the change.  [default: as before]")
 @common(namespace=False)
 @pass_session

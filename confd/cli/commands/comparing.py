@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 
 from confd.cli.api_client import value_of
 from confd.cli.command import Command
-from confd.cli.commands.completing import complete_version
+from confd.cli.commands.completing import complete_file, complete_version
 from confd.cli.commands.documents import print_warnings
 from confd.cli.document_files import STDIN, load, load_file
 from confd.cli.errors import CommandError, Exit
@@ -128,7 +128,7 @@ def _show(session: Session, found: JsonObject, same: str) -> None:
         ("render | confdctl validate - --format yaml -n edge", "check the output of a program for a namespace"),
     ],
 )
-@click.argument("file", metavar="FILE|-")
+@click.argument("file", metavar="FILE|-", shell_complete=complete_file)
 @format_option
 @common()
 @pass_session

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
+from threading import Thread
 
 import click
 from click.shell_completion import CompletionItem
 
 from confd.access.change_requests import PENDING
 from confd.cli.errors import CommandError
-from confd.cli.session import Session
+from confd.cli.profile import config_file, profiles
+from confd.cli.session import COMPLETION_SECONDS, Session
 from confd.codec.strict_json import JsonObject, JsonValue
+
+#: Agents of one answer.
+_PAGE = 500
 
 #: Keys of a document that are offered.
 _MAX_KEYS = 500
@@ -81,9 +87,15 @@ def complete_version(context: click.Context, parameter: click.Parameter, incompl
 
 
 def complete_agent(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return ids of agents that begin as the user typed, of the first page of the namespace."""
-    found = _answer(context, "/api/v1/agents", namespace=True, limit=500) or ()
-    return [CompletionItem(each["id"], help=each["hostname"]) for each in found if each["id"].startswith(incomplete)]
+    """Return ids and hostnames of agents that begin as the user typed."""
+    found = _answer(context, "/api/v1/agents", namespace=True, limit=_PAGE) or []
+    if incomplete and len(found) == _PAGE:
+        # The agents are in the order of their ids.
+        found += _answer(context, "/api/v1/agents", namespace=True, limit=_PAGE, after=incomplete) or []
+    names = {each["id"]: each["hostname"] for each in found if each["id"].startswith(incomplete)}
+    if incomplete:
+        names |= {each["hostname"]: each["id"] for each in found if each["hostname"].startswith(incomplete)}
+    return [CompletionItem(name, help=other) for name, other in names.items()]
 
 
 def complete_key(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -99,6 +111,23 @@ def complete_source(context: click.Context, parameter: click.Parameter, incomple
         return []
     keys = [CompletionItem(f"{each.value}=") for each in complete_key(context, parameter, incomplete)]
     return [*keys, CompletionItem(incomplete, type="file")]
+
+
+def complete_file(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Let the shell complete files."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_profile(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of profiles that begin as the user typed."""
+    session = context.find_object(Session)
+    if session is None:
+        return []
+    try:
+        found = profiles(config_file(session.environ))
+    except CommandError:
+        return []
+    return [CompletionItem(name, help=found[name].get("url")) for name in found if name.startswith(incomplete)]
 
 
 def _keys(document: JsonObject, above: str = "") -> Iterator[str]:
@@ -121,8 +150,15 @@ def _answer(context: click.Context, path: str, namespace: bool, **query: object)
     session = context.find_object(Session)
     if session is None:
         return None
-    try:
-        here = {"namespace": session.completing_controller.target.namespace} if namespace else {}
-        return session.completing_controller.get(path, **here, **query)
-    except (CommandError, LookupError, TypeError):
-        return None
+    answers: list[JsonValue] = []
+
+    def ask() -> None:
+        with suppress(CommandError, LookupError, TypeError, AttributeError):
+            here = {"namespace": session.completing_controller.target.namespace} if namespace else {}
+            answers.append(session.completing_controller.get(path, **here, **query))
+
+    # A name server that does not answer has a longer patience than any timeout of a connection.
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(COMPLETION_SECONDS)
+    return answers[0] if answers else None

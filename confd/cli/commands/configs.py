@@ -37,7 +37,13 @@ VERSION = click.IntRange(min=1)
     ],
 )
 @click.argument("key", required=False, shell_complete=complete_key)
-@click.option("--version", type=VERSION, metavar="N", help="Print version N instead of the current one.")
+@click.option(
+    "--version",
+    type=VERSION,
+    metavar="N",
+    help="Print version N instead of the current one.",
+    shell_complete=complete_version,
+)
 @click.option("--meta", is_flag=True, help="Include tag, checksum, poll interval and author.")
 @common(forms=DOCUMENT_FORMS)
 @pass_session

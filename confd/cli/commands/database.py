@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from confd.cli.command import Group
+from confd.cli.commands.completing import complete_file
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, pass_session
 from confd.cli.text import plural
@@ -72,7 +73,14 @@ def init(session: Session) -> None:
         ("confdctl database copy --from controller.db --keep", "copy, and leave the file for a trial"),
     ],
 )
-@click.option("--from", "file", metavar="FILE", required=True, help="DB_PATH of the controller; stop it first.")
+@click.option(
+    "--from",
+    "file",
+    metavar="FILE",
+    required=True,
+    shell_complete=complete_file,
+    help="DB_PATH of the controller; stop it first.",
+)
 @click.option("--keep", is_flag=True, help="Leave FILE in place. A controller that starts on it forks the history.")
 @pass_session
 def copy(session: Session, file: str, keep: bool) -> None:

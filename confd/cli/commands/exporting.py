@@ -10,6 +10,7 @@ import click
 
 from confd.cli.api_client import value_of
 from confd.cli.command import Command
+from confd.cli.commands.completing import complete_file
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
 from confd.codec.strict_json import JsonObject
@@ -32,7 +33,7 @@ _PAGE = 500
         ("confdctl export - | jq .edge.url", "print one JSON object with all documents"),
     ],
 )
-@click.argument("folder", metavar="DIR|-")
+@click.argument("folder", metavar="DIR|-", shell_complete=complete_file)
 @click.option("--history", is_flag=True, help="Write NAMESPACE.history.jsonl, too: a line a version, oldest first.")
 @click.option("--force", is_flag=True, help="Overwrite the files that the command writes; others stay.")
 @common(namespace=False)

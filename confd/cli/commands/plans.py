@@ -8,7 +8,7 @@ import click
 
 from confd.cli.api_client import value_of
 from confd.cli.command import Group
-from confd.cli.commands.completing import complete_plan
+from confd.cli.commands.completing import complete_file, complete_plan
 from confd.cli.commands.documents import read_argument
 from confd.cli.commands.rollout_progress import wave_size
 from confd.cli.errors import CommandError, Exit
@@ -77,7 +77,7 @@ def show_plan(session: Session, name: str) -> None:
     short_help="Save a plan.",
     examples=[("confdctl plans set night.json", "save the plan in a file, in place of a plan with its name")],
 )
-@click.argument("file", metavar="FILE|-")
+@click.argument("file", metavar="FILE|-", shell_complete=complete_file)
 @common(namespace=False)
 @pass_session
 def set_plan(session: Session, file: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import click
 
 from confd.cli.api_client import value_of
+from confd.cli.commands.completing import complete_source, complete_version
 from confd.cli.commands.documents import as_text, changed_by_words, read_argument, sources
 from confd.cli.commands.publish import break_glass_option, break_glass_query
 from confd.cli.commands.rollout_progress import follow, recovery_words
@@ -142,8 +143,14 @@ def abort(session: Session, comment: str | None, wait: bool, timeout: float | No
     ],
     True,
     yes_option(),
-    click.option("--version", type=click.IntRange(min=1), metavar="N", help="Deliver the document of version N."),
-    click.argument("source", nargs=-1, metavar="[FILE|-] [KEY=VALUE]..."),
+    click.option(
+        "--version",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Deliver the document of version N.",
+        shell_complete=complete_version,
+    ),
+    click.argument("source", nargs=-1, metavar="[FILE|-] [KEY=VALUE]...", shell_complete=complete_source),
 )
 def replace(
     session: Session,
