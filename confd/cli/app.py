@@ -34,7 +34,8 @@ or from a profile in ~/.config/confd/config.toml:
   ca_file = "prod.pem"
   namespace = "edge"
 A profile takes token_file in place of username and password_file. An API token wins over a password of the same
-source. A profile that --profile names wins over the environment. Without a name, the profile "default" is used.
+source. A profile that --profile names wins over the environment. Without a name, confdctl uses the profile that
+confdctl context use chose, or "default"; confdctl login keeps a token for an address without other credentials.
 
 \b
 Exit status:
@@ -58,7 +59,7 @@ _HINTS = {
 
 #: Modules and attributes of the commands, in the order of the help: frequent commands first.
 _COMMANDS = {
-    name: f"confd.cli.commands.{module}:{name if name not in ('set', 'import', 'exec') else name + '_'}"
+    name: f"confd.cli.commands.{module}:{name if name not in ('set', 'import', 'exec', 'open') else name + '_'}"
     for module, names in (
         ("configs", "get set edit unset history"),
         ("comparing", "diff validate"),
@@ -82,7 +83,9 @@ _COMMANDS = {
         ("database", "database"),
         ("backup", "backup"),
         ("execute", "exec"),
+        ("contexts", "context login logout"),
         ("doctor", "doctor"),
+        ("guides", "open explain man"),
     )
     for name in names.split()
 }

@@ -32,13 +32,13 @@ class Command(click.Command):
     def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:
         """@param examples: pairs of a command line and its effect."""
         super().__init__(*args, **kwargs)
-        self._examples = examples
+        self.examples = examples
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples behind the options."""
-        if self._examples:
+        if self.examples:
             with formatter.section("Examples"):
-                for typed, does in self._examples:
+                for typed, does in self.examples:
                     formatter.write(f"  # {does}\n  {typed}\n")
 
 

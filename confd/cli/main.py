@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     clock = Clock(partial(datetime.now, UTC), time.monotonic, time.sleep)
     screen = Output(sys.stdout, sys.stderr, clock.now)
     interactive = sys.stdin.isatty() and sys.stderr.isatty()
-    session = Session(screen, os.environ, interactive, Transport, clock, _execute)
+    session = Session(screen, os.environ, interactive, Transport, clock, _execute, _browse)
     try:
         status = run(session, sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
@@ -87,6 +87,13 @@ def _execute(path: str, arguments: tuple[str, ...], environ: Mapping[str, str]) 
     # Python ignores the signal, and the program would inherit that.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.execve(path, arguments, environ)
+
+
+def _browse(url: str) -> bool:
+    """Show a URL in a browser; return whether one could be started."""
+    import webbrowser
+
+    return webbrowser.open(url)
 
 
 def _check_words(arguments: Sequence[str]) -> None:

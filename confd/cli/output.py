@@ -115,6 +115,12 @@ class Output:
         """Print text on standard output: unchanged for a script, with escapes on a terminal."""
         self.line("\n".join(map(printable, text.split("\n"))) if self._out.isatty() else text)
 
+    def words(self, text: str) -> None:
+        """Print a paragraph on standard output, in lines that fit a terminal."""
+        from rich.text import Text
+
+        self._console(self._out).print(Text(printable(text)))
+
     def say(self, sentence: str) -> None:
         """Print a sentence on standard error."""
         self._out.flush()

@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 
 from confd.access.tokens import SECRET
 from confd.cli.errors import CommandError, Exit
+from confd.cli.stored import read_context, read_tokens
 from confd.client.forward_proxy import ForwardProxy, parse_only_proxy, read_proxies
 from confd.codec.text import printable
 from confd.model import DEFAULT_NAMESPACE
@@ -100,20 +101,22 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Profile:
     Return the profile to use.
 
     The order of precedence: options, the profile that C{--profile} names, the environment, and the profile that
-    C{CONFD_PROFILE} names, or C{default}.
+    C{CONFD_PROFILE} or C{confdctl context use} names, or C{default}; last comes the token of C{confdctl login}.
 
     @param given: the options: C{profile}, and any of L{KEYS}.
     @raise CommandError: names the option, variable or key that is wrong.
     """
     original, environ = environ, _bare(environ)
-    name = given.get("profile") or environ.get("CONFD_PROFILE")
-    profile = _profile(config_file(environ), name)
+    path = config_file(environ)
+    name = given.get("profile") or environ.get("CONFD_PROFILE") or read_context(path)
+    profile = _profile(path, name)
     options = _Layer("options", {key: text for key, text in given.items() if key != "profile"})
     variables = _Layer("environment", {key: environ[name] for key, name in _VARIABLES.items() if name in environ})
     layers = [options, profile, variables] if given.get("profile") else [options, variables, profile]
     values, origins = _pick([*layers, _Layer("the default", _DEFAULTS)])
     origins = {key: _set_name(name, original) for key, name in origins.items()}
     remarks: list[str] = []
+    _add_stored_token(path, values, origins, remarks)
     token = _secret("token", values, origins, remarks)
     if token is not None and SECRET.fullmatch(token.encode("utf-8", "surrogateescape")) is None:
         raise CommandError(
@@ -268,6 +271,17 @@ def _pick(layers: list[_Layer]) -> tuple[dict[str, str], dict[str, str]]:
         values |= fresh
         origins |= {key: layer.origin(key) for key in fresh}
     return values, origins
+
+
+def _add_stored_token(path: Path, values: dict[str, str], origins: dict[str, str], remarks: list[str]) -> None:
+    """Take the token that C{confdctl login} kept for the address, where no other credentials are set."""
+    if values.keys() & _SECRETS:
+        return
+    tokens, remark = read_tokens(path)
+    token = tokens.get(values["url"].rstrip("/"))
+    if token is not None:
+        values["token"], origins["token"] = token, "confdctl login"
+        remarks += [remark] if remark else []
 
 
 def _secret(name: str, values: Mapping[str, str], origins: dict[str, str], remarks: list[str]) -> str | None:

@@ -17,6 +17,7 @@ from confd.cli.errors import CommandError, Exit
 from confd.cli.forms import ALL_FORMS, COMMON_FORMS, LIST_FORMS, Form, FormType
 from confd.cli.output import Output
 from confd.cli.profile import Profile, resolve
+from confd.cli.tracing import TracingTransport
 from confd.cli.transport import ITransport
 from confd.client.forward_proxy import ForwardProxy
 from confd.codec.text import printable
@@ -48,6 +49,7 @@ class Session:
 
     @ivar given: options that choose the controller; see L{confd.cli.profile.resolve}.
     @ivar interactive: whether a person at a terminal can answer questions.
+    @ivar trace: whether to print each request.
     @ivar closing_notes: sentences to print at the end, also after an error.
     """
 
@@ -59,12 +61,15 @@ class Session:
         connect: Callable[[str, str | None, ForwardProxy | None], ITransport],
         clock: Clock,
         execute: Callable[[str, tuple[str, ...], Mapping[str, str]], object] = os.execve,
+        browse: Callable[[str], bool] = lambda url: False,
     ) -> None:
         """
         @param connect: builds a transport from a URL, a CA file and a proxy.
         @param execute: replaces this process: takes the path of a program, its arguments and its environment.
+        @param browse: shows a URL in a browser; returns whether it could.
         """
-        self.execute = execute
+        self.execute, self.browse = execute, browse
+        self.trace = False
         self.screen, self.environ, self.interactive, self.clock = screen, environ, interactive, clock
         self.given: dict[str, str] = {}
         self.closing_notes: list[str] = []
@@ -81,8 +86,13 @@ class Session:
     @cached_property
     def controller(self) -> ApiClient:
         """The client of the controller."""
-        transport = self._connect(self.target.url, self.target.ca_file, self.target.proxy)
-        return ApiClient(self.target, transport, self._ask_password if self.interactive else None, self._sleep)
+        ask = self._ask_password if self.interactive else None
+        return ApiClient(self.target, self.transport(self.target), ask, self._sleep)
+
+    def transport(self, target: Profile) -> ITransport:
+        """Return a transport to a controller."""
+        transport = self._connect(target.url, target.ca_file, target.proxy)
+        return TracingTransport(transport, self.screen.say, self.clock.monotonic) if self.trace else transport
 
     @cached_property
     def completing_controller(self) -> ApiClient:
@@ -156,6 +166,12 @@ def _keep_sort_by(context: click.Context, parameter: click.Parameter, value: str
         session.screen.sort_by = value
 
 
+def _keep_trace(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    session = context.find_object(Session)
+    if session is not None and value:
+        session.trace = True
+
+
 def _keep_headers(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     session = context.find_object(Session)
     if session is not None:
@@ -209,6 +225,8 @@ def common(root: bool = False, namespace: bool = True, forms: Collection[str] = 
                 type=click.Path()),
         _option("--ca-file", metavar="FILE", help="Trusted authorities, not those of the system.", hidden=hidden,
                 type=click.Path()),
+        click.option("--trace", is_flag=True, callback=_keep_trace, expose_value=False, is_eager=True, hidden=hidden,
+                     help="Print each request with its id, and no credentials."),
     ]  # fmt: skip
 
     def add(command: C) -> C:

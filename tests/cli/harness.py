@@ -113,6 +113,7 @@ class CliHarness:
     slept: list[float] = field(factory=list)
     connected: list[tuple[str, str | None]] = field(factory=list)
     execute: Callable[..., object] = os.execve
+    browse: Callable[[str], bool] = lambda url: False
 
     def type(self, *words: str, answers: str | None = None, stdin: bytes = b"") -> CommandResult:
         """
@@ -137,7 +138,7 @@ class CliHarness:
     def _session(self, interactive: bool) -> Session:
         clock = Clock(lambda: NOW, lambda: sum(self.slept), self.slept.append)
         screen = Output(sys.stdout, sys.stderr, clock.now)
-        return Session(screen, self.environ, interactive, self._connect, clock, self.execute)
+        return Session(screen, self.environ, interactive, self._connect, clock, self.execute, self.browse)
 
     def _connect(self, url: str, ca_file: str | None, proxy: ForwardProxy | None) -> FakeController:
         self.connected.append((url, ca_file))

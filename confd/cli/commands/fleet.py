@@ -6,7 +6,8 @@ import click
 
 from confd.cli.command import Command
 from confd.cli.commands.completing import complete_version
-from confd.cli.commands.convergence import draw_agents_behind, in_words, latencies
+from confd.cli.commands.convergence import draw_agents_behind, in_words, latencies, wait_for_quorum
+from confd.cli.commands.publish import QUORUM_PERCENT, TIMEOUT_SECONDS, quorum_option, require_wait, timeout_option
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import format_time, plural
@@ -26,6 +27,7 @@ _MAX_PAUSE_SECONDS = 30.0
     examples=[
         ("confdctl status", "show the current version and its convergence"),
         ("confdctl status --version 7", "show the convergence of version 7"),
+        ("confdctl status --wait --timeout 60", "wait until all agents have applied the current version"),
         ("confdctl status --all", "name up to 100 agents that are behind, in place of 10"),
     ],
 )
@@ -36,15 +38,40 @@ _MAX_PAUSE_SECONDS = 30.0
     help="Show version N instead of the current one.",
     shell_complete=complete_version,
 )
+@click.option(
+    "--wait",
+    is_flag=False,
+    flag_value=0,
+    type=click.IntRange(min=0),
+    metavar="[VERSION]",
+    help="Wait until the agents have applied VERSION.  [default: the current one]",
+)
+@quorum_option
+@timeout_option
 @click.option("--all", "all_known", is_flag=True, help="Name up to 100 agents that are behind, in place of 10.")
 @common()
 @pass_session
-def status(session: Session, version: int | None, all_known: bool) -> None:
+def status(
+    session: Session,
+    version: int | None,
+    wait: int | None,
+    quorum: float | None,
+    timeout: float | None,
+    all_known: bool,
+) -> None:
     """Show the cluster, a version and its convergence, and name the agents that are behind."""
+    require_wait(wait, quorum, timeout)
+    if version is not None and wait:
+        raise CommandError(Exit.USAGE, "--version and --wait VERSION name two versions; leave one out.")
+    version = version or wait or None
     controller, scope = session.controller, {"namespace": session.namespace}
     cluster = controller.get("/api/v1/cluster")
     current = controller.get("/api/v1/config", **scope)["version"]
     asked = current if version is None else version
+    reached: bool | None = True
+    if wait is not None:
+        seconds = timeout or TIMEOUT_SECONDS
+        reached, _ = wait_for_quorum(session, session.namespace, asked, quorum or QUORUM_PERCENT, seconds)
     convergence = controller.get(f"/api/v1/config/versions/{asked}/convergence", **scope)
     revision = controller.get(f"/api/v1/config/versions/{asked}", **scope)
     del revision["data"]
@@ -70,6 +97,9 @@ def status(session: Session, version: int | None, all_known: bool) -> None:
         draw_agents_behind(session, convergence, all_known)
 
     session.screen.show({"cluster": cluster, "version": revision, "convergence": convergence}, draw)
+    if not reached:
+        when = f" after {seconds:g} s" if reached is None else f": {plural(convergence['failed'], 'agent')} failed"
+        raise CommandError(Exit.NO_QUORUM, f"Quorum not reached{when}.")
 
 
 @click.command(

@@ -54,9 +54,7 @@ class PublishOptions:
         return None if self.rollout in _NO_PLANS else self.rollout
 
     def __attrs_post_init__(self) -> None:
-        for name, value in (("quorum", self.quorum), ("timeout", self.timeout)):
-            if value is not None and self.wait is None:
-                raise CommandError(Exit.USAGE, f"--{name} has no effect without --wait applied; add it.")
+        require_wait(self.wait, self.quorum, self.timeout)
         if self.plan is not None and self.quorum is not None:
             raise CommandError(
                 Exit.USAGE, "--quorum has no effect with --rollout: the plan has a quorum for each wave; leave it out."
@@ -77,11 +75,35 @@ class PublishOptions:
             raise CommandError(Exit.USAGE, f"--if-match: {error}.") from None
 
 
+def require_wait(wait: object, quorum: float | None, timeout: float | None) -> None:
+    """
+    Check that the options of a wait come with C{--wait}.
+
+    @raise CommandError: one of them stands alone.
+    """
+    for name, value in (("quorum", quorum), ("timeout", timeout)):
+        if value is not None and wait is None:
+            raise CommandError(Exit.USAGE, f"--{name} has no effect without --wait; add it.")
+
+
 #: The option of commands that policies and freezes hold.
 break_glass_option = click.option(
     "--break-glass",
     metavar="REASON",
     help="Pass the policy and the freezes of the namespace in an emergency; only an admin may, and the audit shows it.",
+)
+
+quorum_option = click.option(
+    "--quorum",
+    type=click.FloatRange(0, 100, min_open=True),
+    metavar="PERCENT",
+    help="Share of the agents that --wait needs.  [default: 100]",
+)
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(0, _MAX_TIMEOUT_SECONDS, min_open=True),
+    metavar="SECONDS",
+    help="Time limit of --wait.  [default: 30; with a rollout: none]",
 )
 
 _OPTIONS = {
@@ -109,21 +131,13 @@ _OPTIONS = {
     ),
     "wait": click.option(
         "--wait",
+        is_flag=False,
+        flag_value="applied",
         type=click.Choice(["applied"]),
         help="Wait until the agents have applied the version; with a rollout, until its end.",
     ),
-    "quorum": click.option(
-        "--quorum",
-        type=click.FloatRange(0, 100, min_open=True),
-        metavar="PERCENT",
-        help="Share of the agents that --wait needs.  [default: 100]",
-    ),
-    "timeout": click.option(
-        "--timeout",
-        type=click.FloatRange(0, _MAX_TIMEOUT_SECONDS, min_open=True),
-        metavar="SECONDS",
-        help="Time limit of --wait.  [default: 30; with a rollout: none]",
-    ),
+    "quorum": quorum_option,
+    "timeout": timeout_option,
 }
 
 

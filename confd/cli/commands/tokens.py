@@ -154,7 +154,8 @@ def whoami(session: Session) -> None:
     found: JsonObject = session.controller.get("/api/v1/whoami")
     rows = [[pattern, ", ".join(permissions)] for pattern, permissions in found["permissions"].items()]
     until = f", until {format_time(found['expires_at'])}" if found["expires_at"] else ""
-    said = f"{found['kind']} {found['name']} of {found['subject']} at {session.target.url}{until}"
+    how = "token" if found["kind"] == "token" else "password"
+    said = f"{found['name']}, by {how}, for {found['subject']}, at {session.target.url}{until}"
 
     def draw() -> None:
         session.screen.line(printable(said))

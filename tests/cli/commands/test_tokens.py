@@ -92,7 +92,7 @@ class CommandTests(Case):
     def test_whoami_prints_permissions_by_namespace(self):
         self.table["GET /api/v1/whoami"] = answer(WHOAMI)
         out = lines(self.cli.type("whoami").out)
-        self.assertIn("token ci of alice", out[0])
+        self.assertIn("ci, by token, for alice", out[0])
         self.assertIn("until 2027-01-01", out[0])
         self.assertEqual(out[2].split(), ["billing", "config.read,", "config.publish"])
 
