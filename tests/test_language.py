@@ -91,6 +91,7 @@ def script_texts(path: str, source: str) -> Iterator[Text]:
 #: How the texts are read, by folder and by suffix.
 _READERS = {
     ("confd", ".py"): python_texts,
+    ("confd", ".rst"): page_texts,
     ("confd", ".js"): script_texts,
     ("confd", ".html"): script_texts,
     ("docs", ".rst"): page_texts,

@@ -62,6 +62,7 @@ class Output:
     @ivar form: the form of the result.
     @ivar sort_by: name of the column that a list is in the order of; C{None} for the order of the command.
     @ivar headers: whether a list has a line with the titles of its columns.
+    @ivar _columns: returns the width of the terminal in characters.
     """
 
     _out: IO[str]
@@ -70,6 +71,7 @@ class Output:
     form: Form = TABLE
     sort_by: str | None = None
     headers: bool = True
+    _columns: Callable[[], int] = lambda: shutil.get_terminal_size().columns
 
     def show(self, value: JsonValue, draw: Callable[[], None]) -> None:
         """
@@ -248,7 +250,7 @@ class Output:
     def _console(self, file: IO[str], bounded: bool = True) -> Console:
         from rich.console import Console
 
-        width = shutil.get_terminal_size().columns if bounded and file.isatty() else _UNBOUNDED_COLUMNS
+        width = self._columns() if bounded and file.isatty() else _UNBOUNDED_COLUMNS
         return Console(file=file, width=width, markup=False, highlight=False, emoji=False)
 
 
