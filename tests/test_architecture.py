@@ -87,9 +87,9 @@ VERBS = """
     Commit Compare Compile Complete Compose Compute Configure Confirm Connect Construct Consume Convert Copy Count
     Create Cut Decide Declare Decline Decode Defer Delay Delete Deliver Deny Derive Describe Detach Detect Determine
     Discard Disconnect Discover Do Drain Draw Drop Edit Embed Emit Enable Encode End Enforce Enter Escape Estimate
-    Evict Examine Exclude Execute Exempt Exit Expand Expire Export Extend Extract Fail Fetch Fill Filter Find Finish
-    Fire Fix Flush Follow Forbid Force Forget Format Forward Free Gather Generate Get Give Go Group Guard Guess Halt
-    Hand Handle Hash Hide Hint Hold Identify Ignore Import Include Increase Index Infer Inform Initialize Insert
+    Evict Examine Exclude Execute Exempt Exit Expand Expire Explain Export Extend Extract Fail Fetch Fill Filter
+    Find Finish Fire Fix Flush Follow Forbid Force Forget Format Forward Free Gather Generate Get Give Go Group Guard
+    Guess Halt Hand Handle Hash Hide Hint Hold Identify Ignore Import Include Increase Index Infer Inform Initialize Insert
     Inspect Install Invalidate Iterate Join Judge Keep Kill Know Label Launch Leave Let Limit Link List Listen Load
     Locate Lock Log Look Lower Make Manage Map Mark Match Measure Merge Migrate Mount Move Name Negotiate Normalize
     Note Notice Notify Number Observe Offer Offload Omit Open Order Pace Pack Parse Pass Patch Pause Peek Perform

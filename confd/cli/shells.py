@@ -7,7 +7,6 @@ fish. These scripts hand over the line up to the cursor, and leave it to Python 
 
 from __future__ import annotations
 
-import os
 from typing import ClassVar
 
 from click.shell_completion import (
@@ -109,9 +108,9 @@ complete --no-files --keep-order --command %(prog_name)s --arguments "(%(complet
 """
 
 
-def _split_line() -> tuple[list[str], str]:
+def _split_line(shell: ShellComplete) -> tuple[list[str], str]:
     """Return the words of the line before the cursor behind the name of the program, and the word at the cursor."""
-    line = os.environ["COMP_LINE"]
+    line = shell.ctx_args["obj"].environ["COMP_LINE"]
     words = split_arg_string(line)[1:]
     if not words or line[-1:].isspace():
         return words, ""
@@ -126,14 +125,14 @@ class _Bash(BashComplete):
     source_template: ClassVar[str] = _BASH
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        return _split_line()
+        return _split_line(self)
 
 
 class _Zsh(ZshComplete):
     source_template: ClassVar[str] = _ZSH
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        return _split_line()
+        return _split_line(self)
 
     def format_completion(self, item: CompletionItem) -> str:
         return f"{item.type}\n{item.value}\n{_help(item) or '_'}"
@@ -143,7 +142,7 @@ class _Fish(FishComplete):
     source_template: ClassVar[str] = _FISH
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        return _split_line()
+        return _split_line(self)
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
         found = super().get_completions(args, incomplete)

@@ -54,7 +54,10 @@ REVISION = {
     "version": 2, "epoch": 1, "tag": "1a2b3c4d.1.2", "author": "ann", "created_at": "2026-11-24T11:00:00.5Z",
     "updated_at": "2026-11-24T11:00:00.5Z", "comment": "the new mirror", "poll_interval_seconds": 30,
 }  # fmt: skip
-DIFF = '--- version 1\n+++ version 2\n@@ -1,3 +1,3 @@\n {\n-  "url": "https://a.example"\n+  "url": "https://b.example"\n }\n'
+DIFF = (
+    "--- version 1\n+++ version 2\n@@ -1,3 +1,3 @@\n {\n"
+    '-  "url": "https://a.example"\n+  "url": "https://b.example"\n }\n'
+)
 CHANGE = {
     "id": 41, "namespace": "default", "kind": "publish", "state": "open", "subject": "search team", "author": "ann",
     "approvals": [], "needed": 1, "at": None, "created_at": "2026-11-24T10:00:00Z", "comment": "the new mirror",
@@ -177,13 +180,12 @@ CASES: dict[str, Sequence[str]] = {
 }  # fmt: skip
 
 #: Commands whose output depends on files, programs, keys or time, or has one form only; their own tests show it.
-ELSEWHERE = frozenset(
-    {
-        "edit", "audit verify", "rollout watch", "rollout pause", "rollout resume", "rollout promote", "rollout abort",
-        "rollout replace", "rollout check", "bisect", "watch", "certificate", "verify", "token create", "token rotate",
-        "apply", "import", "database init", "database copy", "export", "backup", "exec", "login", "logout", "context use", "man", "completion",
-    }
-)  # fmt: skip
+ELSEWHERE = {
+    "edit", "audit verify", "rollout watch", "rollout pause", "rollout resume", "rollout promote", "rollout abort",
+    "rollout replace", "rollout check", "bisect", "watch", "certificate", "verify", "token create", "token rotate",
+    "apply", "import", "export", "database init", "database copy", "backup", "exec", "login", "logout", "context use",
+    "man", "completion",
+}  # fmt: skip
 
 
 class ConfdctlGoldenTests(GoldenTestCase):
