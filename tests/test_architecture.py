@@ -81,28 +81,28 @@ COMPOSITION = "*.tap *.composition *.factories dev cli.main runtime.daemon runti
 
 #: Verbs that a docstring of a function may begin with; add one that a docstring needs.
 VERBS = """
-    Abort Accept Acknowledge Acquire Activate Add Adopt Advance Allow Announce Answer Append Apply Approve Ask Assemble
-    Assert Assign Attach Audit Authenticate Await Back Balance Begin Bind Block Bound Bring Broadcast Buffer Build
-    Cache Calculate Call Cancel Cap Change Check Choose Claim Classify Clean Clear Close Coalesce Collect Combine Come
-    Commit Compare Compile Complete Compose Compute Configure Confirm Connect Construct Consume Convert Copy Count
-    Create Cut Decide Declare Decline Decode Defer Delay Delete Deliver Deny Derive Describe Detach Detect Determine
-    Discard Disconnect Discover Do Drain Draw Drop Edit Embed Emit Enable Encode End Enforce Enter Escape Estimate
-    Evict Examine Exclude Execute Exempt Exit Expand Expire Explain Export Extend Extract Fail Fetch Fill Filter
-    Find Finish Fire Fix Flush Follow Forbid Force Forget Format Forward Free Gather Generate Get Give Go Group Guard
-    Guess Halt Hand Handle Hash Hide Hint Hold Identify Ignore Import Include Increase Index Infer Inform Initialize Insert
-    Inspect Install Invalidate Iterate Join Judge Keep Kill Know Label Launch Leave Let Limit Link List Listen Load
-    Locate Lock Log Look Lower Make Manage Map Mark Match Measure Merge Migrate Mount Move Name Negotiate Normalize
-    Note Notice Notify Number Observe Offer Offload Omit Open Order Pace Pack Parse Pass Patch Pause Peek Perform
-    Persist Pick Ping Place Poll Post Prefer Prepare Present Preview Print Process Produce Propose Prove Provide Prune
-    Publish Pull Push Put Query Queue Quote Raise Range Read Rebuild Receive Recognize Recompute Reconcile Reconnect
-    Record Recover Redact Redirect Reduce Refresh Refuse Register Reject Release Reload Remember Remove Rename
-    Render Reopen Repair Repeat Replace Replay Reply Report Request Require Reserve Reset Resolve Respond Restart
-    Restore Restrict Resume Retire Retry Return Reuse Revalidate Revoke Roll Rotate Round Route Run Sample Save Say Scan
-    Schedule Search Select Send Serialize Serve Set Share Show Shut Sign Silence Skip Sleep Snapshot Sort Split
-    Spread Start State Stay Stop Store Stream Strip Subscribe Substitute Sum Summarize Supply Suspend Switch
-    Synchronize Take Tell Terminate Test Throttle Time Track Translate Trim Truncate Trust Try Turn Unblock Undo
-    Unlock Unpack Unquote Unregister Unsubscribe Update Upgrade Use Validate Verify Visit Wait Wake Walk Warn Watch
-    Withdraw Wrap Write Yield
+    Abort Accept Acknowledge Acquire Activate Add Adopt Advance Allow Announce Answer Append Apply Approve Ask
+    Assemble Assert Assign Attach Audit Authenticate Await Back Balance Begin Bind Block Bound Bring Broadcast Buffer
+    Build Cache Calculate Call Cancel Cap Change Check Choose Claim Classify Clean Clear Close Coalesce Collect
+    Combine Come Commit Compare Compile Complete Compose Compute Configure Confirm Connect Construct Consume Convert
+    Copy Count Create Cut Decide Declare Decline Decode Defer Delay Delete Deliver Deny Derive Describe Detach Detect
+    Determine Discard Disconnect Discover Do Drain Draw Drop Edit Embed Emit Enable Encode End Enforce Enter Escape
+    Estimate Evict Examine Exclude Execute Exempt Exit Expand Expire Explain Export Extend Extract Fail Fetch Fill
+    Filter Find Finish Fire Fix Flush Follow Forbid Force Forget Format Forward Free Gather Generate Get Give Go Group
+    Guard Guess Halt Hand Handle Hash Hide Hint Hold Identify Ignore Import Include Increase Index Infer Inform
+    Initialize Insert Inspect Install Invalidate Iterate Join Judge Keep Kill Know Label Launch Leave Let Limit Link
+    List Listen Load Locate Lock Log Look Lower Make Manage Map Mark Match Measure Merge Migrate Mount Move Name
+    Negotiate Normalize Note Notice Notify Number Observe Offer Offload Omit Open Order Pace Pack Parse Pass Patch
+    Pause Peek Perform Persist Pick Ping Place Poll Post Prefer Prepare Present Preview Print Process Produce Propose
+    Prove Provide Prune Publish Pull Push Put Query Queue Quote Raise Range Read Rebuild Receive Recognize Recompute
+    Reconcile Reconnect Record Recover Redact Redirect Reduce Refresh Refuse Register Reject Release Reload Remember
+    Remove Rename Render Reopen Repair Repeat Replace Replay Reply Report Request Require Reserve Reset Resolve
+    Respond Restart Restore Restrict Resume Retire Retry Return Reuse Revalidate Revoke Roll Rotate Round Route Run
+    Sample Save Say Scan Schedule Search Select Send Serialize Serve Set Share Show Shut Sign Silence Skip Sleep
+    Snapshot Sort Split Spread Start State Stay Stop Store Stream Strip Subscribe Substitute Sum Summarize Supply
+    Suspend Switch Synchronize Take Tell Terminate Test Throttle Time Track Translate Trim Truncate Trust Try Turn
+    Unblock Undo Unlock Unpack Unquote Unregister Unsubscribe Update Upgrade Use Validate Verify Visit Wait Wake Walk
+    Warn Watch Withdraw Wrap Write Yield
 """
 
 #: Modules whose docstrings may still begin with a noun. Remove an entry once it is clean; never add one.
