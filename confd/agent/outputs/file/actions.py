@@ -124,15 +124,19 @@ class ActionRunner:
     async def _probe(
         self, output: str, action: Action, variables: Mapping[str, str], limit: float, within: float, words: bool
     ) -> None:
-        deadline = self._clock.seconds() + within
+        deadline, reason = self._clock.seconds() + within, ""
         while True:
-            left = deadline - self._clock.seconds()
+            began = self._clock.seconds()
+            allowed = max(0.1, min(limit, deadline - began))
             try:
-                await self._run(output, "probe", action, variables, max(0.1, min(limit, left)), words)
+                await self._run(output, "probe", action, variables, allowed, words)
                 return
             except Unprocessable as error:
+                # An attempt that the deadline cuts short says less than the one before.
+                if not reason or self._clock.seconds() - began < allowed:
+                    reason = error.message
                 if self._clock.seconds() + PROBE_PAUSE_SECONDS >= deadline:
-                    detail = error.message.removeprefix(f"The probe {action.subject}").strip(" .:")
+                    detail = reason.removeprefix(f"The probe {action.subject}").strip(" .:")
                     sentence = f"The probe {action.subject} did not succeed within {within:g} s: {detail}."
                     raise Unprocessable("probe_failed", sentence) from None
             await deferLater(self._clock, PROBE_PAUSE_SECONDS)
