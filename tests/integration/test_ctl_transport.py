@@ -183,7 +183,7 @@ class TransportTests(SynchronousTestCase):
 
         over = threading.Event()
         with server(serve) as url:
-            found = Transport(url, None).stream("/x", {}, 0.5)
+            found = Transport(url, None).stream("/x", {}, 1.5)
             self.assertEqual(next(found), Reply(200, {"transfer-encoding": "chunked"}, b""))
             self.assertEqual(next(found), b"one")
             go.set()
