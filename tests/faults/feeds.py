@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from tests.controller.store.postgres.pooler import Pooler
+from tests.controller.store.postgres.pooler import Pooler, set_limits
 from tests.faults.controllers import another
 from tests.faults.databases import Pair, heals
 from tests.faults.edge import AUTH, HOST, Crowd
@@ -158,13 +158,10 @@ def deaf(fleet: FaultHarness) -> None:
 )
 def pooled(fleet: FaultHarness) -> None:
     with Pair(fleet) as pair:
-        with pair.primary.connect("postgres") as connection:
-            for name, value in (("lock_timeout", "1s"), ("statement_timeout", "4s")):
-                connection.execute(f"ALTER ROLE confd SET {name} = '{value}'")  # type: ignore[call-overload]
-            connection.execute("ALTER ROLE confd SET idle_in_transaction_session_timeout = '2s'")
         settings = {"pool_mode": "transaction", "ignore_startup_parameters": "options"}
         pooler = Pooler(pair.primary, "confd", settings)
         try:
+            set_limits(pair.primary, "confd")
             pooler.start()
             fleet.controller.environ["DATABASE_URL"] = pooler.url(pair.name)
             fleet.begin()

@@ -15,6 +15,9 @@ from attrs import define, field
 from tests.controller.store.postgres.server import PostgresServer
 from tests.integration.fleet import eventually
 
+#: The time limits that confd asks for.
+LIMITS = ("lock_timeout = '1s'", "statement_timeout = '4s'", "idle_in_transaction_session_timeout = '2s'")
+
 
 def why_missing() -> str | None:
     """Return why no test can use pgbouncer, C{None} if tests can."""
@@ -27,6 +30,13 @@ def why_missing() -> str | None:
 
 def _program() -> str | None:
     return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+def set_limits(server: PostgresServer, user: str) -> None:
+    """Set the time limits of a user at the server, since a pooler drops those of connections."""
+    with server.connect("postgres") as connection:
+        for each in LIMITS:
+            connection.execute(f"ALTER ROLE {user} SET {each}")  # type: ignore[call-overload]
 
 
 @define(eq=False)

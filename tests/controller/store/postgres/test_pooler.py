@@ -12,13 +12,11 @@ from confd.errors import Unavailable
 from confd.model import DEFAULT_NAMESPACE, Registration
 from confd.testing import a_draft, an_attempt
 from tests.controller.store.fixtures import until
-from tests.controller.store.postgres.pooler import Pooler, why_missing
+from tests.controller.store.postgres.pooler import Pooler, set_limits, why_missing
 from tests.controller.store.postgres.server import shared_server
 from tests.controller.store.postgres.test_server import ServerTestCase
 
 _numbers = itertools.count(1)
-
-LIMITS = ("lock_timeout = '1s'", "statement_timeout = '4s'", "idle_in_transaction_session_timeout = '2s'")
 
 
 class PoolerTests(ServerTestCase):
@@ -55,7 +53,7 @@ class PoolerTests(ServerTestCase):
             self.assertEqual({each[0].tag.version for each in reads}, {newest})
 
     async def test_session_and_transaction_mode(self) -> None:
-        self.change(*(f"ALTER ROLE {self.user} SET {each}" for each in LIMITS))
+        set_limits(self.server, self.user)
         for mode in ("session", "transaction"):
             pooler = self.pooler(pool_mode=mode, ignore_startup_parameters="options", server_idle_timeout="1")
             store = self.store(pooler.url(self.database))
@@ -85,7 +83,7 @@ class PoolerTests(ServerTestCase):
             f"a pooler drops the time limits of connections; connect directly, or set {limits} of the user with ALTER"
             " ROLE.",
         )
-        self.change(*(f"ALTER ROLE {self.user} SET {each}" for each in LIMITS))
+        set_limits(self.server, self.user)
         pooler.stop()
         pooler.settings["pool_mode"] = "statement"
         pooler.start()
