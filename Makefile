@@ -10,7 +10,7 @@ PYTHON ?= $(shell for each in python3.13 python3.12 python3.11 python3; do \
 
 .PHONY: build deps fmt lint help run run-controller run-controller-redis run-controller-nats run-agent run-agent-redis run-agent-nats \
 	run-agent-stream run-worker test test-full fuzz docs swagger test-containers test-systemd check audit dist news changelog release-check \
-	test-faults test-mutants soak bench bench-watchdog bench-fanout bench-kill bench-proof docker-build docker-up docker-down docker-logs clean
+	test-faults test-mutants soak bench bench-watchdog bench-fanout bench-kill bench-million bench-proof docker-build docker-up docker-down docker-logs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -148,6 +148,9 @@ bench-fanout: $(VENV)/test.stamp  ## measure the time from a publish to the last
 
 bench-kill: $(VENV)/test.stamp  ## kill a controller 200 times under writes, and look for lost writes
 	$(BIN)/python -m benchmarks.kill_nine $(ARGS)
+
+bench-million: $(VENV)/test.stamp  ## start a controller on PostgreSQL with 1 000 000 agents, and measure what they cost
+	$(BIN)/python -m benchmarks.million $(ARGS)
 
 bench-proof: $(VENV)/test.stamp  ## measure the time until 1000 and 5000 agents have applied a publish, and reports a second
 	$(BIN)/python -m benchmarks.proof $(ARGS)

@@ -15,6 +15,7 @@ from pathlib import Path
 from attrs import evolve
 
 from benchmarks import (
+    controllers,
     fanout,
     figures,
     footprint,
@@ -144,6 +145,7 @@ QUESTIONS: dict[str, Callable[[Scale], Finding]] = {
     "outputs": outputs.measure,
     "recovery": recovery.measure,
     "growth": growth.measure,
+    "controllers": controllers.measure,
 }
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from benchmarks import growth, hits, outputs, polls, recovery, registrations, rollouts, watchdog
+from benchmarks import controllers, growth, hits, million, outputs, polls, recovery, registrations, rollouts, watchdog
 from benchmarks.dialects import Dialect, Etcd, Kind, Message, Nats, Poller, Redis, Stream
 from benchmarks.fanout import measure
 from benchmarks.figures import Figures, Sample, quantile, summary, table
@@ -29,6 +29,7 @@ from benchmarks.plots import Chart, svg
 from benchmarks.proof import pages, prove
 from confd.codec import sse
 from tests.budgets import budget
+from tests.controller.store.postgres.server import why_missing as postgres_missing
 from tests.integration.kafka import why_not
 from tests.integration.servers import missing
 
@@ -124,6 +125,15 @@ class QuestionTests(SynchronousTestCase):
             self.assertEqual(fleet.current()["version"], 3)
             for look in growth.LOOKS.values():
                 self.assertGreaterEqual(look(fleet, TINY), 0)
+
+    def test_controllers(self) -> None:
+        self._whole(controllers.measure(TINY))
+
+    def test_million(self) -> None:
+        self._whole(million.measure(TINY))
+
+    test_controllers.skip = budget("a real server: CONFD_TEST_BUDGET=full", None) or postgres_missing()  # type: ignore[attr-defined]
+    test_million.skip = test_controllers.skip  # type: ignore[attr-defined]
 
     def test_own_load(self) -> None:
         """Where there is no wrk."""
