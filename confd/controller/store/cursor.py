@@ -9,6 +9,9 @@ from attrs import frozen
 
 T = TypeVar("T")
 
+#: A limit that no table reaches.
+ALL = 2**62
+
 #: The columns of a row; the statement decides their types.
 Row: TypeAlias = tuple[Any, ...]
 

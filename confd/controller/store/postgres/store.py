@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import cast
+from typing import TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from zope.interface import implementer
@@ -14,6 +14,7 @@ from confd import __version__
 from confd.changes import Batch, Committed, Contents
 from confd.controller.interfaces import IControllerStore
 from confd.controller.store.change_log import MAX_KEPT_CHANGES, ChangeLog, Written
+from confd.controller.store.cursor import Work
 from confd.controller.store.database import DatabaseStore
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.postgres import announcements
@@ -27,6 +28,7 @@ from confd.controller.store.postgres.errors import explain, is_final
 from confd.controller.store.postgres.feed_reader import load_changes, load_contents
 from confd.controller.store.postgres.groups import CommittedGroup, Repair, Writer, sweep_rows
 from confd.controller.store.postgres.listening import Listening
+from confd.controller.store.postgres.pages import read_pages
 from confd.controller.store.postgres.presence import PresenceReader, touch
 from confd.controller.store.postgres.raising import AutomaticRaise, raise_epoch
 from confd.controller.store.postgres.url import DatabaseUrl
@@ -51,6 +53,9 @@ LOOK_SECONDS = 30.0
 BEAT_SECONDS, SWEEP_SECONDS = 1.0, 60.0
 
 _NOT_OPEN = "it is not open yet"
+
+
+T = TypeVar("T")
 
 
 @implementer(IControllerStore)
@@ -215,10 +220,14 @@ class PostgresStore(DatabaseStore):
         return self._engine.write(partial(announcements.note_done, done=done))
 
     def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
-        return self._engine.read(agents.load_agents, LOAD_DEADLINE_SECONDS)
+        return Deferred.fromCoroutine(read_pages(self._load, agents.load_agents, lambda row: row.id, ""))
 
     def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
-        return self._engine.read(report_queries.load_outcomes, LOAD_DEADLINE_SECONDS)
+        pages = read_pages(self._load, report_queries.load_outcomes, lambda row: row[:3], ("", 0, ""))
+        return Deferred.fromCoroutine(pages)
+
+    def _load(self, work: Work[T]) -> Deferred[T]:
+        return self._engine.read(work, LOAD_DEADLINE_SECONDS)
 
     def begin_epoch(self, change: EpochChange) -> Deferred[Committed[Sequence[Revision]]]:
         work = partial(epoch.begin_epoch, change=change, keep=self._keep, announced=self._announce_cluster)

@@ -11,7 +11,7 @@ from confd.changes import AGENT, LABELS, AgentChange
 from confd.codec import headers
 from confd.codec.labels import NO_LABELS, merge
 from confd.controller.store.change_log import Written, registration_changes
-from confd.controller.store.cursor import Cursor, Row
+from confd.controller.store.cursor import ALL, Cursor, Row
 from confd.controller.store.queries import members
 from confd.model import Registration
 from confd.reports import AgentRecord, Report, agent_blocked, new_record, unknown_agent
@@ -23,9 +23,10 @@ _LABELS = msgspec.json.Decoder(dict[str, str])
 _REPORT = msgspec.json.Decoder(Report)
 
 
-def load_agents(cursor: Cursor) -> Sequence[AgentRecord]:
-    """Return all agents, by id."""
-    return [_record(row) for row in cursor.execute(f"SELECT {_COLUMNS} FROM agents ORDER BY id")]
+def load_agents(cursor: Cursor, after: str = "", limit: int = ALL) -> Sequence[AgentRecord]:
+    """Return agents by id: at most C{limit} whose id is above C{after}."""
+    statement = f"SELECT {_COLUMNS} FROM agents WHERE id > ? ORDER BY id LIMIT ?"
+    return [_record(row) for row in cursor.execute(statement, (after, limit))]
 
 
 def register(cursor: Cursor, registration: Registration, token: bytes, at: datetime) -> Written[AgentRecord]:

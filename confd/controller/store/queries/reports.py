@@ -9,7 +9,7 @@ import msgspec
 from confd.changes import ReceivedReport, ReportVerdict
 from confd.codec import headers
 from confd.controller.store.change_log import Written, judged
-from confd.controller.store.cursor import Cursor
+from confd.controller.store.cursor import ALL, Cursor
 from confd.controller.store.queries import members
 from confd.controller.store.report_verdicts import PublishTimes, judge_reports
 from confd.reports import Report, VersionOutcome
@@ -74,9 +74,15 @@ def store_outcomes(cursor: Cursor, taken: Sequence[tuple[ReceivedReport, Version
     )
 
 
-def load_outcomes(cursor: Cursor) -> Sequence[tuple[str, int, str, VersionOutcome]]:
-    """Return all stored outcomes."""
-    cursor.execute("SELECT namespace, version, agent_id, outcome FROM outcomes ORDER BY namespace, version, agent_id")
+def load_outcomes(
+    cursor: Cursor, after: tuple[str, int, str] = ("", 0, ""), limit: int = ALL
+) -> Sequence[tuple[str, int, str, VersionOutcome]]:
+    """Return outcomes by namespace, version and agent: at most C{limit} above C{after}."""
+    cursor.execute(
+        """SELECT namespace, version, agent_id, outcome FROM outcomes WHERE (namespace, version, agent_id) > (?, ?, ?)
+        ORDER BY namespace, version, agent_id LIMIT ?""",
+        (*after, limit),
+    )
     return [
         (namespace, version, agent_id, _OUTCOME.decode(outcome)) for namespace, version, agent_id, outcome in cursor
     ]

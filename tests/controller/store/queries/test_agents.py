@@ -10,9 +10,11 @@ from attrs import evolve
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.store.migrations import shipped_migrations
+from confd.controller.store.postgres.pages import read_pages
 from confd.controller.store.queries import agents, reports
 from confd.controller.store.sqlite.dialect import DIALECT
 from confd.errors import Forbidden
@@ -105,6 +107,18 @@ class RowsMachine(RuleBasedStateMachine):
         assert agents.counts(self.cursor) == self.memory.counts()
         for namespace in ("default", "blue"):
             assert agents.page(self.cursor, namespace, 2, "") == self.memory.page(namespace, 2, "")
+
+    @invariant()
+    def pages_are_the_whole(self) -> None:
+        for page, key, after in (
+            (agents.load_agents, lambda row: row.id, ""),
+            (reports.load_outcomes, lambda row: row[:3], ("", 0, "")),
+        ):
+            for limit in (1, 2):
+                read = Deferred.fromCoroutine(
+                    read_pages(lambda work: succeed(work(self.cursor)), page, key, after, limit)  # type: ignore[arg-type]
+                )
+                assert read.result == page(self.cursor), (limit, read.result)
 
     def teardown(self) -> None:
         self.connection.close()
