@@ -59,11 +59,11 @@ class Stage:
         """Return a POST to each controller."""
         return [posting(f"{base_of(each)}{path}", each.pid, body, authorization(who)) for each in self.processes]
 
-    def group(self) -> float:
-        """Return the mean number of writes of a transaction so far."""
+    def written(self) -> tuple[float, float]:
+        """Return the writes so far, and the transactions that they shared."""
         found = [samples(request("GET", f"{base_of(each)}/metrics").body) for each in self.processes]
         works = sum(each["confd_database_group_works_total", ()] for each in found)
-        return works / max(1.0, sum(each["confd_database_groups_total", ()] for each in found))
+        return works, sum(each["confd_database_groups_total", ()] for each in found)
 
 
 @frozen
@@ -263,9 +263,11 @@ def _rates(one: Stage, two: Stage, scale: Scale) -> tuple[dict[str, Turn], list[
         }
 
     publishes = turns("publishes", "/api/v1/config", DOCUMENT, ADMIN, WRITERS)
+    before = two.written()
     for each in publishes.values():
         each()
-    group = max(1, round(two.group()))
+    works, groups = (now - then for now, then in zip(two.written(), before, strict=True))
+    group = max(1, round(works / max(1.0, groups)))
     publishes[f"publishes, bare loop of groups of {group}"] = lambda: bare(two, group, seconds)
     found = contest(publishes, scale)
     joining = {"hostname": "bench", "metadata": "tier=edge", "strategy": "STREAM"}
