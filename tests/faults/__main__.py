@@ -37,7 +37,7 @@ from tests.faults import (
     storage,
     upstream,
 )
-from tests.faults.rows import Row, rows_of
+from tests.faults.rows import Outcome, Row, rows_of
 from tests.faults.run import Suite
 from tests.faults.table import Table
 
@@ -115,11 +115,17 @@ def main() -> int:
     if status is not None:
         return status
     suite = Suite(options.seed, options.rounds, options.slack)
-    outcomes = [suite.play(each) for each in rows]
-    table = Table.of(outcomes, suite, options.json if options.keep else None)
+    outcomes: list[Outcome] = []
+    before = options.json if options.keep else None
+    table = Table.of(outcomes, suite, before)
+    for each in rows:
+        outcomes.append(suite.play(each))
+        table = Table.of(outcomes, suite, before)
+        if options.json:
+            # A run that is ended early leaves the rows that it finished.
+            options.json.write_text(table.json())
+            before = options.json
     print(table.text())
-    if options.json:
-        options.json.write_text(table.json())
     if options.rst:
         table.write_page(options.rst)
     return int(any(each.violations for each in outcomes))
