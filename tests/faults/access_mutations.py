@@ -11,6 +11,8 @@ _LIFE, _CALLERS = "tests.controller.access.test_tokens.LifeTests", "tests.contro
 _ELSEWHERE = "tests.controller.access.test_several_controllers.ElsewhereTests"
 _POLICIES = "tests.controller.store.sqlite.test_store.SqlitePolicyStoreTests"
 _WRITES = "tests.controller.access.test_write_paths.WritePathTests"
+_PROPOSING = "tests.controller.access.test_proposing.ProposingTests"
+_AGENTS, _REPLACED = "controller/agents/registry.py", "tests.controller.agents.test_tokens.ReplacementTests"
 _COOKIES, _SESSIONS = "web/auth/sessions.py", "tests.controller.access.test_sessions"
 _STORE = "tests.controller.store.sqlite.test_store.SqliteFreezeStoreTests"
 
@@ -75,6 +77,107 @@ ACCESS_MUTANTS = (
         "the token of an agent is valid in every namespace",
         (Edit("web/auth/basic.py", "(Grant(Role.AGENT, (namespace,)),)", "(Grant(Role.AGENT),)"),),
         ("tests.controller.access.test_agents.OwnTokenTests",),
+    ),
+    Mutant(
+        "the shared password replaces a token that is in use",
+        (Edit("controller/agents/tokens.py", "self._used[agent_id] >= since", "not since"),),
+        (f"{_REPLACED}.test_token_in_use_stays_until_it_is_silent",),
+    ),
+    Mutant(
+        "a poll with the shared password keeps a token",
+        (Edit(_AGENTS, "        if by_token:\n", "        if now:\n"),),
+        (f"{_REPLACED}.test_life_without_the_token_does_not_keep_it",),
+    ),
+    Mutant(
+        "a token that no controller saw in use is kept",
+        (Edit("controller/agents/tokens.py", "if each.token and (each.last_poll or each.report)}", "if each.token}"),),
+        (f"{_REPLACED}.test_after_a_restart_a_token_counts_as_used_if_its_agent_was_heard_of",),
+    ),
+    Mutant(
+        "the use of an old token keeps the new one",
+        (
+            Edit(
+                "controller/agents/tokens.py",
+                "                self._used.pop(before.id, None)\n",
+                "                pass\n",
+            ),
+        ),
+        (f"{_REPLACED}.test_reset_lets_the_next_registration_have_a_token",),
+    ),
+    Mutant(
+        "repeated polls do not count as the use of a token",
+        (
+            Edit(
+                "controller/api/configs.py",
+                "self._registry.polled(agent_id, by_token))",
+                "self._registry.polled(agent_id))",
+            ),
+        ),
+        (f"{_REPLACED}.test_answer_from_the_cache_is_a_use",),
+    ),
+    Mutant(
+        "a token that other controllers see in use is replaced",
+        (Edit(_AGENTS, "if agent_id in heard.by_token:", "if not agent_id:"),),
+        (f"{_REPLACED}.test_use_that_another_controller_heard_keeps_a_token",),
+    ),
+    Mutant(
+        "a reset leaves the token on disk",
+        (Edit("controller/store/queries/agents.py", "SET token = NULL", "SET token = token"),),
+        ("tests.controller.store.sqlite.test_store.SqliteAgentStoreTests.test_reset_removes_a_token",),
+    ),
+    Mutant(
+        "the streams of an agent outlive its token",
+        (
+            Edit(
+                "controller/streams/config_stream.py",
+                'change.value.what != "unblocked"',
+                'change.value.what == "blocked"',
+            ),
+        ),
+        (f"{_REPLACED}.test_reset_ends_the_stream",),
+    ),
+    Mutant(
+        "a narrowed identity takes an agent out of another namespace",
+        (
+            Edit(
+                "controller/api/agents.py",
+                "if there is not None and not call.principal.may(Permission.AGENT_SERVE, there.namespace):",
+                "if there is not None and not call.principal:",
+            ),
+        ),
+        (f"{_REPLACED}.test_narrowed_identity_takes_no_agent_of_another_namespace",),
+    ),
+    Mutant(
+        "a proposal needs the permission to publish",
+        (
+            Edit(
+                "web/api/endpoint.py",
+                "return (Permission.CHANGE_PROPOSE,) if proposes else self.permissions",
+                "return self.permissions",
+            ),
+        ),
+        (f"{_PROPOSING}.test_permission_is_that_of_a_proposal",),
+    ),
+    Mutant(
+        "the permission to propose is enough to publish",
+        (
+            Edit(
+                "web/api/endpoint.py",
+                "return (Permission.CHANGE_PROPOSE,) if proposes else self.permissions",
+                "return (Permission.CHANGE_PROPOSE, *self.permissions)",
+            ),
+        ),
+        (f"{_PROPOSING}.test_permission_is_that_of_a_proposal",),
+    ),
+    Mutant(
+        "a call that proposes publishes",
+        (Edit("controller/api/configs.py", "        if query.propose:\n", "        if not query:\n"),),
+        (f"{_PROPOSING}.test_call_proposes_the_change_that_it_would_make",),
+    ),
+    Mutant(
+        "a proposal ignores the tag that its caller read",
+        (Edit("controller/access/change_rules.py", "        check_expected(proposal.expected, situation.tag)\n", ""),),
+        (f"{_PROPOSING}.test_conditions_hold_for_a_proposal",),
     ),
     Mutant(
         "a session never ends",
@@ -221,7 +324,13 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "a caller who asked for no rollout gets one",
-        (Edit("controller/api/configs.py", "if query.rollout is not None:", "if query is None:"),),
+        (
+            Edit(
+                "controller/api/configs.py",
+                "        if query.rollout is not None:\n            raise",
+                "        if not query:\n            raise",
+            ),
+        ),
         (f"{_WRITES}.test_each_path_is_held_by_what_the_table_says_and_break_glass_passes",),
     ),
     Mutant(

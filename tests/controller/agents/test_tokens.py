@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.agents.tokens import AgentTokens
 from confd.errors import Forbidden, Unavailable
 from confd.model import Registration
+from confd.reports import HeardElsewhere
 from confd.testing.examples import a_draft, an_agent
 from confd.testing.memory import MemoryStore
 from confd.web.auth.basic import digest_of
@@ -231,6 +232,14 @@ class ReplacementTests(AgentTokensTestCase):
         self.alive(used[0])
         self.harness.clock.advance(3 * self.interval + 1)
         self.own(agent_id=used[0])
+
+    def test_use_that_another_controller_heard_keeps_a_token(self) -> None:
+        own, other = self.own(), self.own()
+        polls = dict.fromkeys((own[0], other[0], "unknown"), self.harness.now())
+        self.harness.store.heard = lambda: succeed(HeardElsewhere(polls, {own[0], "unknown"}))
+        self.harness.clock.advance(1)
+        self.alive(own[0])
+        self.own(agent_id=other[0])
 
     def test_agent_that_moves_with_the_shared_identity_waits(self) -> None:
         self.harness.caller().post("/api/v1/namespaces", json={"name": "blue", "config": BLUE}, auth=ADMIN)
