@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
 
+from confd.access.patterns import covers
 from confd.errors import Conflict, NotFound
 
 #: The names of the days of a week, Monday first, as L{datetime.weekday} counts them.
@@ -140,13 +141,6 @@ class ActiveFreezes:
         )
         error.retry_after = min(MAX_RETRY_SECONDS, max(1, round((until - self.now).total_seconds())))
         raise error
-
-
-def covers(patterns: Iterable[str], namespace: str) -> bool:
-    """Return whether one of some patterns matches a namespace."""
-    return any(
-        namespace.startswith(each[:-1]) if each.endswith("*") else each == namespace for each in patterns if namespace
-    )
 
 
 def text_of(moment: datetime) -> str:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,18 @@ MAX_TRUSTED_KEYS = 4
 def key_id_of(public: bytes) -> str:
     """Return the id of a key: the first 16 hex digits of the SHA-256 of its 32 public bytes."""
     return hashlib.sha256(public).hexdigest()[:16]
+
+
+def parse_public(text: str) -> bytes:
+    """
+    Return the 32 bytes of a public key in base64.
+
+    @raise ValueError: for another text.
+    """
+    public = base64.b64decode(text, validate=True)
+    if len(public) != _PUBLIC_BYTES:
+        raise ValueError(f"the key has {len(public)} bytes, not {_PUBLIC_BYTES}")
+    return public
 
 
 @cache
@@ -106,11 +119,8 @@ class KeyRing:
         """
         before, found = self.ids, {}
         for text in list(publics)[:MAX_TRUSTED_KEYS]:
-            try:
-                public = base64.b64decode(text, validate=True)
-            except (binascii.Error, ValueError):
-                continue
-            if len(public) == _PUBLIC_BYTES:
+            with suppress(ValueError):
+                public = parse_public(text)
                 found[key_id_of(public)] = public
         self._keys, self._loaded = found or self._keys, {}
         return self.ids != before

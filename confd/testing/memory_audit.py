@@ -8,11 +8,11 @@ from datetime import datetime
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
+from confd.access.patterns import matches
 from confd.audit import BACKUP, BEGINNING, CUT_OFF, DONE, AuditEntry, AuditOutcome
 from confd.codec import headers
 from confd.interfaces import IAuditStore
 from confd.testing.memory_rows import Rows
-from confd.web.auth.principals import matches
 
 
 @implementer(IAuditStore)

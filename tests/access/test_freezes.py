@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.access.freezes import DAYS, ActiveFreezes, Freeze, Weekly, Window, covers
+from confd.access.freezes import DAYS, ActiveFreezes, Freeze, Weekly, Window
+from confd.access.patterns import covers
 from confd.errors import Conflict
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

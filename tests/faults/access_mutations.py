@@ -70,7 +70,7 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "a pattern matches names that only begin alike",
-        (Edit(_PRINCIPALS, "else pattern == namespace", "else namespace.startswith(pattern)"),),
+        (Edit("access/patterns.py", "else pattern == namespace", "else namespace.startswith(pattern)"),),
         ("tests.web.auth.test_principals.PatternTests",),
     ),
     Mutant(

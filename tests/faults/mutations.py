@@ -217,13 +217,13 @@ MUTANTS = (
         (
             Edit(
                 "codec/signing.py",
-                "        if key is None:\n            return False\n",
-                "        if key is None:\n            return True\n",
+                "        if public is None:\n            return False\n",
+                "        if public is None:\n            return True\n",
             ),
             Edit(
                 "codec/signing.py",
-                "InvalidSignature):\n            return False",
-                "InvalidSignature):\n            return True",
+                "invalid_signature):\n            return False",
+                "invalid_signature):\n            return True",
             ),
         ),
         ("tests.codec.test_signing",),

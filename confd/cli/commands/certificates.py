@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import sys
 from typing import IO
 
@@ -78,9 +76,15 @@ def verify(session: Session, file: str, keys: tuple[str, ...]) -> None:
     """
     # Only this command needs cryptography, whose import takes long.
     from confd.codec.certificate import read_certificate, verify_certificate
-    from confd.codec.signing import KeyRing, key_id_of
+    from confd.codec.signing import KeyRing, key_id_of, parse_public
 
-    given = {key_id_of(base64.b64decode(each)): each for each in map(_public, keys)}
+    try:
+        given = {key_id_of(parse_public(each)): each for each in keys}
+    except ValueError:
+        raise CommandError(
+            Exit.USAGE,
+            "--key: write a public key of the controller in base64; confdctl get --meta signing_keys shows them.",
+        ) from None
     ring = KeyRing()
     try:
         found = read_certificate(_read(file, sys.stdin.buffer))
@@ -99,18 +103,6 @@ def verify(session: Session, file: str, keys: tuple[str, ...]) -> None:
         session.screen.facts([(name.replace("_", " ").capitalize(), value[name]) for name in names])
 
     session.screen.show(value, draw)
-
-
-def _public(text: str) -> str:
-    try:
-        if len(base64.b64decode(text, validate=True)) == 32:
-            return text
-    except (binascii.Error, ValueError):
-        pass
-    raise CommandError(
-        Exit.USAGE,
-        "--key: write a public key of the controller in base64; confdctl get --meta signing_keys shows them.",
-    )
 
 
 def _name(path: str) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from confd.access.patterns import reaches
 from confd.codec.strict_json import JsonObject
 from confd.errors import Unprocessable
-from confd.web.auth.principals import EVERYWHERE, Grant, Principal, Role, permissions_of, reaches
+from confd.web.auth.principals import EVERYWHERE, Grant, Principal, Role, permissions_of
 
 #: Grants of a token, and patterns of a grant.
 MAX_GRANTS, MAX_PATTERNS = 16, 64

@@ -12,6 +12,7 @@ import msgspec
 from attrs import define
 
 from confd.access.freezes import DAYS, Freeze, Weekly, Window, text_of, unknown_freeze
+from confd.access.patterns import overlaps, reaches
 from confd.codec.headers import parse_rfc3339, rfc3339
 from confd.codec.strict_json import JsonObject, encode
 from confd.controller.access.freezes import Freezes
@@ -19,7 +20,7 @@ from confd.controller.access.grants import check_patterns
 from confd.controller.feed import Feed
 from confd.errors import NotFound, Unavailable, Unprocessable
 from confd.web.api.endpoint import Answer, Call, Scope, endpoint
-from confd.web.auth.principals import Permission, Principal, forbidden, overlaps, reaches
+from confd.web.auth.principals import Permission, Principal, forbidden
 from confd.web.openapi.docs import Docs, MessageBody, Moment
 
 #: The longest freeze that happens once, in days.

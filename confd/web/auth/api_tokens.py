@@ -52,8 +52,8 @@ def secret_of(header: bytes) -> bytes | None:
     if scheme.lower() == b"bearer":
         secret = rest.strip()
         return secret if SECRET.fullmatch(secret) else None
-    # Most passwords are shorter: this saves decoding them twice.
-    if scheme.lower() != b"basic" or len(rest) < _SHORTEST:
+    # All have one length: this saves decoding other passwords, and the tokens of agents, twice.
+    if scheme.lower() != b"basic" or len(rest.strip()) != _LENGTH:
         return None
     try:
         username, _, secret = base64.b64decode(rest.strip(), validate=True).partition(b":")
@@ -73,4 +73,4 @@ def token_id_of(secret: bytes) -> str:
 
 
 #: Characters of Basic credentials with the id and the secret of a token.
-_SHORTEST = len(base64.b64encode(b"7f3a9c21:confd_7f3a9c21_" + b"x" * 43))
+_LENGTH = len(base64.b64encode(b"7f3a9c21:confd_7f3a9c21_" + b"x" * 43))

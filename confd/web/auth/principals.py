@@ -9,6 +9,7 @@ from typing import Literal
 
 from attrs import frozen
 
+from confd.access.patterns import covers
 from confd.errors import ConfdError, Forbidden, Unauthenticated
 
 #: The pattern that matches every namespace, future ones too.
@@ -91,33 +92,12 @@ def permissions_of(role: Role) -> frozenset[Permission]:
     return _PERMISSIONS[role]
 
 
-def matches(pattern: str, namespace: str) -> bool:
-    """
-    Return whether a pattern matches a namespace.
-
-    @param pattern: a name, or a prefix that ends with one C{*}.
-    """
-    return namespace.startswith(pattern[:-1]) if pattern.endswith("*") else pattern == namespace
-
-
-def reaches(pattern: str, other: str) -> bool:
-    """Return whether a pattern matches every namespace that another pattern matches."""
-    return matches(pattern, other.removesuffix("*")) and (pattern.endswith("*") or not other.endswith("*"))
-
-
-def overlaps(one: str, other: str) -> bool:
-    """Return whether two patterns have a namespace in common."""
-    if one.endswith("*") and other.endswith("*"):
-        return one[:-1].startswith(other[:-1]) or other[:-1].startswith(one[:-1])
-    return reaches(one, other) or reaches(other, one)
-
-
 @frozen
 class Grant:
     """
     A role in some namespaces.
 
-    @ivar namespaces: patterns: see L{matches}.
+    @ivar namespaces: patterns: see L{confd.access.patterns}.
     """
 
     role: Role
@@ -125,7 +105,7 @@ class Grant:
 
     def covers(self, namespace: str) -> bool:
         """Return whether the grant holds in a namespace; L{CLUSTER} needs the pattern L{EVERYWHERE}."""
-        return EVERYWHERE in self.namespaces or any(namespace and matches(each, namespace) for each in self.namespaces)
+        return EVERYWHERE in self.namespaces or covers(self.namespaces, namespace)
 
 
 @frozen

@@ -256,6 +256,8 @@ class ReplacementTests(AgentTokensTestCase):
         self.poll(own)
         self.assertEqual(self.reset(own[0]).status, 200)
         self.assertEqual(self.poll(own).status, 401)
+        # The answer to the first registration is lost.
+        self.own(agent_id=own[0])
         again = self.own(agent_id=own[0])
         self.assertEqual(self.poll(again).status, 200)
         self.alive(own[0])

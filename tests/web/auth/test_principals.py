@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.access.patterns import matches, reaches
 from confd.errors import Forbidden, NotFound
 from confd.web.auth.principals import (
     CLUSTER,
@@ -15,9 +16,7 @@ from confd.web.auth.principals import (
     Principal,
     Role,
     allow,
-    matches,
     permissions_of,
-    reaches,
 )
 
 #: The table of the documentation: the roles that have each permission.
