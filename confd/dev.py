@@ -15,7 +15,7 @@ from confd.errors import StartError
 from confd.runtime.daemon import GC_THRESHOLDS, Daemon, make_daemon
 from confd.runtime.options import RoleOptions, read
 from confd.runtime.reactor import Reactor
-from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings
+from confd.runtime.settings import AgentSettings, ControllerSettings, DevSettings, WorkerSettings, all_roles
 
 _WELCOME = """
 confd is running: a controller on port {port}, an agent, and a worker on port {worker_port}.
@@ -35,7 +35,7 @@ class Options(RoleOptions[DevSettings]):
     """Options of C{twistd confd-dev}."""
 
     role = DevSettings
-    siblings = ROLES
+    siblings = staticmethod(all_roles)
 
 
 def makeService(options: RoleOptions[DevSettings]) -> Daemon:

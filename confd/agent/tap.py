@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from twisted.application.service import IService
 
-from confd.runtime.daemon import Daemon, make_daemon
+from confd.runtime.daemon import Daemon, make_daemon, without_garbage_collection
 from confd.runtime.options import RoleOptions
 from confd.runtime.reactor import Reactor
-from confd.runtime.settings import ROLES, AgentSettings
+from confd.runtime.settings import AgentSettings, all_roles
 
 
 class Options(RoleOptions[AgentSettings]):
     """Options of C{twistd confd-agent}."""
 
     role = AgentSettings
-    siblings = ROLES
+    siblings = staticmethod(all_roles)
 
 
 def makeService(options: RoleOptions[AgentSettings]) -> Daemon:
     """Return the service that twistd runs."""
-    # Imported late: Klein installs the default reactor, and the options may have asked for another.
-    from confd.agent.composition import compose
+    with without_garbage_collection():
+        # Imported late: the options may have asked for another reactor than the default.
+        from confd.agent.composition import compose
 
     def services(reactor: Reactor, settings: AgentSettings) -> list[IService]:
         return compose(reactor, settings, options.effective).services

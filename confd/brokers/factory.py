@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
+from typing import TYPE_CHECKING
 
 from confd.brokers.link import one_line
 from confd.errors import StartError
@@ -13,7 +14,10 @@ from confd.interfaces.audit_sinks import IAuditSink
 from confd.runtime.daemon import reload_secrets
 from confd.runtime.reactor import Reactor
 from confd.runtime.reload import ReloadedFiles
-from confd.runtime.settings import BROKERS, BrokerSettings, ControllerSettings
+from confd.runtime.settings import BROKERS, BrokerSettings
+
+if TYPE_CHECKING:
+    from confd.runtime.settings import ControllerSettings
 
 #: The settings that hold the secrets of each broker.
 _SECRETS = {
@@ -90,7 +94,7 @@ def _redis(reactor: Reactor, settings: BrokerSettings) -> IBroker:
         db=settings.redis_db,
         tls=tls,
         channel=settings.redis_channel,
-        shared=isinstance(settings, ControllerSettings) and settings.database_url is not None,
+        shared=getattr(settings, "database_url", None) is not None,
         random=Random(),
     )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from attrs import define
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
@@ -17,6 +17,9 @@ from confd.client.header_limit import BoundedHead
 from confd.runtime.reactor import Reactor
 from confd.runtime.tls_on_demand import verified
 from confd.runtime.transport import HostEndpoint
+
+if TYPE_CHECKING:
+    from twisted.web.client import URI
 
 #: Seconds in which an address must accept a connection.
 CONNECT_MAX_SECONDS = 5

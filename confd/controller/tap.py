@@ -7,14 +7,14 @@ from twisted.application.service import IService
 from confd.runtime.daemon import GC_THRESHOLDS, Daemon, make_daemon
 from confd.runtime.options import RoleOptions
 from confd.runtime.reactor import Reactor
-from confd.runtime.settings import ROLES, ControllerSettings
+from confd.runtime.settings import ControllerSettings, all_roles
 
 
 class Options(RoleOptions[ControllerSettings]):
     """Options of C{twistd confd-controller}."""
 
     role = ControllerSettings
-    siblings = ROLES
+    siblings = staticmethod(all_roles)
 
 
 def makeService(options: RoleOptions[ControllerSettings]) -> Daemon:

@@ -6,7 +6,8 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import IO, NoReturn, Protocol, TypeVar, cast, runtime_checkable
@@ -122,6 +123,18 @@ def make_daemon(
         child.setServiceParent(daemon)
     freeze_garbage_collector(gc_thresholds)
     return daemon
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Import and build parts without garbage collection, which would search everything again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def freeze_garbage_collector(thresholds: tuple[int, int, int] | None) -> None:

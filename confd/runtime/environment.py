@@ -86,16 +86,22 @@ def spelling(role: type, given: Mapping[str, str], environ: Mapping[str, str]) -
     return lambda sentence: pattern.sub(lambda match: PREFIX + match[0], sentence)
 
 
-def find_mistaken_names(role: type, environ: Mapping[str, str], siblings: Sequence[type]) -> list[str]:
-    """Return a sentence for each variable that looks like a setting and has no effect."""
+def find_mistaken_names(role: type, environ: Mapping[str, str], siblings: Callable[[], Sequence[type]]) -> list[str]:
+    """
+    Return a sentence for each variable that looks like a setting and has no effect.
+
+    @param siblings: see L{confd.runtime.options.read}.
+    """
     retired: Mapping[str, str] = getattr(role, "retired", {})
     own = names_of(role)
-    known = {*own, *retired}.union(*map(names_of, siblings))
+    known = {*own, *retired}
     mistakes = [f"{name}: {retired[name]}." for name in retired if name in environ]
     for name in sorted(environ.keys() - known - CONFDCTL_NAMES):
         prefix, bare = (PREFIX, name[len(PREFIX) :]) if name.startswith(PREFIX) else ("", name)
         if len(bare) >= _MIN_SUSPECT_LENGTH and bare not in known and not PLATFORM_NAME.fullmatch(name):
             for meant in _meant(bare, own, getattr(role, "own_prefix", "")):
+                if {name, bare} & {other for sibling in siblings() for other in names_of(sibling)}:
+                    continue
                 mistakes.append(f"{name}: no such setting; did you mean {prefix}{meant}?")
     return mistakes
 

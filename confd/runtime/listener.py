@@ -5,14 +5,15 @@ from __future__ import annotations
 import resource
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from twisted.application.internet import StreamServerEndpointService
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from confd.errors import StartError
 from confd.runtime.certificate_expiry import InUse
@@ -50,16 +51,16 @@ def raise_fd_limit(connections: int) -> int:
 BACKLOG = 1024
 
 
-class Listener(StreamServerEndpointService):
+class Listener(Service):
     """
     Listen on an endpoint, and report in one sentence why that fails.
+
+    Twisted has C{StreamServerEndpointService}, whose module loads a library of state machines for clients.
 
     @ivar port: the listening port, C{None} before the start.
     """
 
     log = Logger()
-
-    _raiseSynchronously = True
 
     port: IListeningPort | None = None
 
@@ -77,25 +78,28 @@ class Listener(StreamServerEndpointService):
             certificates.
         @raise StartError: if the endpoint is invalid.
         """
+        self._endpoint: IStreamServerEndpoint
         self._certificate: ReloadedFiles[ServerCertificates] | None = None
         try:
             described = _with_backlog(endpoint)
             if is_tls(described):
                 from confd.runtime.tls import server_endpoint
 
-                parsed, self._certificate = server_endpoint(
+                self._endpoint, self._certificate = server_endpoint(
                     reactor, in_threads_of(reactor), described, client_ca, setting
                 )
             else:
-                parsed = serverFromString(reactor, described)
+                self._endpoint = serverFromString(reactor, described)
         except Exception as error:
             raise StartError(f"{setting}: {endpoint!r} is not an endpoint such as tcp:8080: {error}.") from None
-        super().__init__(parsed, factory)
+        self.factory, self._opening = factory, None  # type: IProtocolFactory, Deferred[IListeningPort | None] | None
         self._setting, self._described = setting, endpoint
 
     def startService(self) -> None:
         """Accept connections, and watch the certificate files."""
         super().startService()
+        if self._opening is None:
+            self.privilegedStartService()
         if self._certificate is not None:
             self._certificate.startService()
 
@@ -111,7 +115,13 @@ class Listener(StreamServerEndpointService):
     async def _stop(self) -> None:
         if self._certificate is not None:
             await maybeDeferred(self._certificate.stopService)
-        await maybeDeferred(super().stopService)
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
+            port = await opening
+            if port is not None:
+                await maybeDeferred(port.stopListening)
+        super().stopService()
         drain = getattr(self.factory, "drain", None)
         if drain is not None:
             await drain()
@@ -126,10 +136,20 @@ class Listener(StreamServerEndpointService):
 
         @raise StartError: if the address is in use or not permitted.
         """
+        failures: list[Failure] = []
+
+        def failed(failure: Failure) -> None:
+            failures.append(failure)
+            if self._opening is not None and not failure.check(CancelledError):
+                self.log.failure("{endpoint} cannot be opened", failure, endpoint=self._described)
+
+        opening = cast("Deferred[IListeningPort | None]", self._endpoint.listen(self.factory))
+        opening.addCallbacks(self._listening, failed)
+        if not failures:
+            self._opening = opening
+            return
         try:
-            super().privilegedStartService()
-            if self._waitingForPort is not None:
-                self._waitingForPort.addCallback(self._listening)
+            failures[0].raiseException()
         except Exception as error:
             reason = error.socketError if isinstance(error, CannotListenError) else error
             said = getattr(reason, "strerror", None) or str(reason)

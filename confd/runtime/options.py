@@ -32,12 +32,14 @@ from confd.runtime.tls_on_demand import leave_out_tls
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
 
-def read(role: type[T], given: Mapping[str, str], environ: Mapping[str, str], siblings: Sequence[type] = ()) -> T:
+def read(
+    role: type[T], given: Mapping[str, str], environ: Mapping[str, str], siblings: Callable[[], Sequence[type]] = tuple
+) -> T:
     """
     Return the settings of a role.
 
     @param given: texts of the options, by environment name; they take precedence over C{environ}.
-    @param siblings: roles whose settings may be in the same environment.
+    @param siblings: returns the roles whose settings may be in the same environment; called for an unclear name.
     @raise StartError: with one reason for each mistake.
     """
     spell = spelling(role, given, environ)
@@ -119,7 +121,7 @@ class RoleOptions(usage.Options, Generic[T]):
     )
 
     role: type[T]
-    siblings: ClassVar[Sequence[type]] = ()
+    siblings: ClassVar[Callable[[], Sequence[type]]] = tuple
     optParameters: ClassVar[list[list[str | None]]]
     settings: T
     effective: Mapping[str, str]
@@ -170,7 +172,7 @@ class RoleOptions(usage.Options, Generic[T]):
         self.effective = {name: text for name, text in (environ | others).items() if name not in displaced} | given
         self.spell = spelling(self.role, given, self._environ)
         try:
-            self.settings = read(self.role, given, self._environ, self.siblings)
+            self.settings = read(self.role, given, self._environ, type(self).siblings)
         except StartError as error:
             raise SystemExit(str(error)) from None
         files = [each.file_name for each in settings_of(self.role) if each.secret]
@@ -180,7 +182,7 @@ class RoleOptions(usage.Options, Generic[T]):
         if self.parent:
             self.pid_file = take_over(self.parent, self._words)
         if not getattr(self.settings, "tls", True):
-            leave_out_tls()
+            leave_out_tls(getattr(self.role, "tls_optional", ()))
         if getattr(self.settings, "asyncio", False) and "twisted.internet.reactor" not in sys.modules:
             from twisted.internet import asyncioreactor
 

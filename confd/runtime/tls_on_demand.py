@@ -8,6 +8,7 @@ its reactor is installed. It can still make TLS connections: the first one loads
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -30,13 +31,14 @@ _OPTIONAL = (
     "twisted.internet.tcp",
     "twisted.internet.posixbase",
     "twisted.internet.endpoints",
-    "twisted.web.client",
 )
 
 
-def leave_out_tls() -> None:
+def leave_out_tls(modules_of_role: Sequence[str] = ()) -> None:
     """
     Import the modules of Twisted that load pyOpenSSL as on a machine without pyOpenSSL.
+
+    @param modules_of_role: more modules of Twisted that load pyOpenSSL if they can.
 
     The reactor then neither listens with C{ssl:} nor starts TLS on a connection. Modules that are loaded stay.
     """
@@ -46,7 +48,7 @@ def leave_out_tls() -> None:
     # The import system refuses modules that are None (PEP 328).
     modules["OpenSSL"] = None
     try:
-        for name in _OPTIONAL:
+        for name in (*_OPTIONAL, *modules_of_role):
             import_module(name)
     finally:
         del modules["OpenSSL"]

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from twisted.application.service import IService
 
-from confd.runtime.daemon import Daemon, make_daemon
+from confd.runtime.daemon import Daemon, make_daemon, without_garbage_collection
 from confd.runtime.options import RoleOptions
 from confd.runtime.reactor import Reactor
-from confd.runtime.settings import ROLES, WorkerSettings
+from confd.runtime.settings import WorkerSettings, all_roles
 
 
 class Options(RoleOptions[WorkerSettings]):
     """Options of C{twistd confd-worker}."""
 
     role = WorkerSettings
-    siblings = ROLES
+    siblings = staticmethod(all_roles)
 
 
 def makeService(options: RoleOptions[WorkerSettings]) -> Daemon:
     """The service that twistd runs."""
-    # Imported late: Klein installs the default reactor, and the options may have asked for another.
-    from confd.worker.composition import compose
+    with without_garbage_collection():
+        # Imported late: the options may have asked for another reactor than the default.
+        from confd.worker.composition import compose
 
     def services(reactor: Reactor, settings: WorkerSettings) -> list[IService]:
         return compose(reactor, settings, options.effective).services

@@ -37,6 +37,10 @@ NEITHER = (
 )
 
 
+#: The HTTP client of Twisted, which a worker does not use.
+CLIENT = ("twisted.web.client", "twisted.web._newclient")
+
+
 def loaded(role: str, *options: str) -> set[str]:
     """Return the modules that a role has loaded before it starts."""
     command = [sys.executable, "-c", SCRIPT, role, *options]
@@ -66,5 +70,7 @@ class ImportTests(SynchronousTestCase):
 
     def test_a_worker_loads_neither_klein_nor_metrics_nor_tls(self) -> None:
         modules = loaded("worker")
-        self.assertEqual(libraries(modules) - LIBRARIES, {"automat", "hyperlink", "idna"})
-        self.assertEqual(parts(modules, (*NEITHER, "confd.agent", "confd.brokers")), [])
+        self.assertEqual(libraries(modules) - LIBRARIES, {"hyperlink", "idna"})
+        self.assertEqual(
+            parts(modules, (*NEITHER, "confd.agent", "confd.brokers", "confd.runtime.settings.agent", *CLIENT)), []
+        )

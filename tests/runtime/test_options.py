@@ -42,13 +42,13 @@ class Options(RoleOptions):
     """Its options."""
 
     role = Role
-    siblings = (Sibling,)
+    siblings = staticmethod(lambda: (Sibling,))
 
 
 def reasons(given=(), environ=(), siblings=()):
     """The mistakes of these settings."""
     try:
-        read(Role, dict(given), dict(environ), siblings)
+        read(Role, dict(given), dict(environ), lambda: siblings)
     except StartError as error:
         return error.reasons
     return ()

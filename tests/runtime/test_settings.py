@@ -16,7 +16,7 @@ from confd.runtime.environment import own_environment
 from confd.runtime.options import read
 from confd.runtime.setting import settings_of
 from confd.runtime.setting_types import is_private
-from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings
+from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings, all_roles
 
 TAPS = (confd.controller.tap, confd.agent.tap, confd.worker.tap, confd.dev)
 
@@ -40,7 +40,7 @@ PUBLIC = (
 def reasons(role, **environ):
     """The mistakes in an environment."""
     try:
-        read(role, {}, environ, ROLES)
+        read(role, {}, environ, all_roles)
     except StartError as error:
         return list(error.reasons)
     return []
@@ -351,7 +351,7 @@ class HelpTests(SynchronousTestCase):
 
     def test_each_command_knows_the_settings_of_the_others(self):
         for tap in TAPS:
-            self.assertEqual(tap.Options.siblings, ROLES)
+            self.assertEqual(tap.Options.siblings(), ROLES)
             self.assertIn(tap.Options.role, ROLES)
 
 

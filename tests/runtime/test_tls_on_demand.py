@@ -16,7 +16,7 @@ from tests.integration.certificates import make_certificate
 SCRIPT = """
 import sys
 from confd.runtime.tls_on_demand import leave_out_tls
-leave_out_tls()
+leave_out_tls(["twisted.web.client"])
 from twisted.internet import reactor
 from twisted.web.client import HTTPConnectionPool
 from confd.client.http import Http

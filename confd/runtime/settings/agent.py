@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from attrs import frozen
@@ -43,9 +43,11 @@ class AgentSettings(OutputSettings):
 
     @cvar retired: variables that the Go system's files set for its agents, and that never had an effect.
     @cvar own_prefix: see L{ControllerSettings}.
+    @cvar tls_optional: modules of Twisted that an agent uses, and that load TLS if they can.
     """
 
     own_prefix: ClassVar[str] = "AGENT_"
+    tls_optional: ClassVar[Sequence[str]] = ("twisted.web.client",)
     retired: ClassVar[Mapping[str, str]] = {
         "POLL_INTERVAL": "is not read by agents; set DEFAULT_POLL_INTERVAL of the controller instead",
         "AGENT_ID": "is not read; an agent keeps the id that its controller assigned, beside CACHE_FILE",
