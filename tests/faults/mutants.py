@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.faults.access_mutations import ACCESS_MUTANTS
 from tests.faults.change_mutations import CHANGE_MUTANTS
+from tests.faults.database_mutations import DATABASE_MUTANTS
 from tests.faults.messaging_mutations import MESSAGING_MUTANTS
 from tests.faults.mutations import MUTANTS, Edit, Mutant
 from tests.faults.operations_mutations import OPERATIONS_MUTANTS
@@ -36,6 +37,7 @@ ALL_MUTANTS = (
     *ROLLOUT_MUTANTS,
     *OPERATIONS_MUTANTS,
     *MESSAGING_MUTANTS,
+    *DATABASE_MUTANTS,
 )
 
 

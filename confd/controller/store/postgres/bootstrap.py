@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -86,9 +87,21 @@ def check_schema(connection: psycopg.Connection[TupleRow], known: int) -> None:
     @param known: the number of the schema of this release.
     @raise StorageRefusal: if so.
     """
-    row = connection.execute("SELECT version FROM schema_version WHERE readable_by > %s", (known,)).fetchone()
-    if row is not None:
-        raise StorageRefusal(f"it needs schema {row[0]}, and this release knows {known}; install a newer release")
+    outdated = why_outdated(connection, known)
+    if outdated is not None:
+        raise StorageRefusal(outdated)
+
+
+def why_outdated(database: psycopg.Connection[TupleRow] | PostgresCursor, known: int) -> str | None:
+    """
+    Return why this release must not use a database any more; C{None} if it may.
+
+    @param known: the number of the schema of this release.
+    """
+    row: Any = database.execute("SELECT version FROM schema_version WHERE readable_by > %s", (known,)).fetchone()
+    if row is None:
+        return None
+    return f"it needs schema {row[0]}, and this release knows {known}; install a newer release"
 
 
 def is_empty(connection: psycopg.Connection[TupleRow]) -> bool:

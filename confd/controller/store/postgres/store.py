@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd import __version__
@@ -18,7 +19,7 @@ from confd.controller.store.cursor import Work
 from confd.controller.store.database import DatabaseStore
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.postgres import announcements
-from confd.controller.store.postgres.bootstrap import prepare_database
+from confd.controller.store.postgres.bootstrap import prepare_database, why_outdated
 from confd.controller.store.postgres.checks import FAULTS, ServerFacts, load_facts
 from confd.controller.store.postgres.continuity import DatabaseState
 from confd.controller.store.postgres.controllers import KnownControllers, digest_settings, load_controllers
@@ -66,6 +67,7 @@ class PostgresStore(DatabaseStore):
     The store goes on working after L{stopService}, for services that flush while they stop.
     """
 
+    log = Logger()
     interval = 0.25
     dialect = DIALECT
 
@@ -80,6 +82,7 @@ class PostgresStore(DatabaseStore):
         address: str = "",
         replicated: bool = False,
         raise_after: float | None = None,
+        end: Callable[[], object] | None = None,
     ) -> None:
         """
         Connect to nothing.
@@ -91,6 +94,7 @@ class PostgresStore(DatabaseStore):
         @param replicated: whether C{DATABASE_DURABILITY} refuses writes that no standby confirms.
         @param raise_after: seconds until C{ON_STORAGE_BEHIND} raises the epoch of a database that lost changes;
             C{None} for never.
+        @param end: ends the process once only a newer release may use the database; C{None} stops the reactor.
         """
         super().__init__(ChangeLog(reactor.seconds), keep)
         self._url, self._writer = url, Writer(address, __version__, reactor.seconds, replicated)
@@ -98,6 +102,7 @@ class PostgresStore(DatabaseStore):
         #: Numbers of the changes that this controller announces.
         self._own: dict[int, None] = {}
         migrations = shipped_migrations("postgres")
+        self._schema, self._end = len(migrations), end or reactor.stop
         self._connections = PostgresEngine(
             reactor,
             url,
@@ -260,15 +265,26 @@ class PostgresStore(DatabaseStore):
         return self._log.commit(group.results)
 
     async def _beat(self) -> None:
-        agreed = self._writer.agreed
+        await self._prepare_beat()
         try:
-            if not agreed.digests:
-                await self._engine.read(partial(digest_settings, agreed=agreed))
             await self._engine.write(self._writer.beat)
         except Unavailable as error:
             await self._raising.tried(error.code)
         else:
             await self._raising.tried(None)
+
+    async def _prepare_beat(self) -> None:
+        agreed = self._writer.agreed
+        try:
+            outdated = await self._engine.read(partial(why_outdated, known=self._schema))
+            if not agreed.digests:
+                await self._engine.read(partial(digest_settings, agreed=agreed))
+        except Unavailable:
+            # The heartbeat fails, too.
+            return
+        if outdated is not None:
+            self.log.critical("DATABASE_URL: {name}: {outdated}.", name=self._url.name, outdated=outdated)
+            self._end()
 
     async def _raise_epoch(self) -> None:
         known = self._writer.standing

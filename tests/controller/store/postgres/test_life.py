@@ -7,10 +7,11 @@ from typing import Any
 import psycopg
 from attrs import evolve
 from twisted.internet import reactor
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import gatherResults, maybeDeferred
 from twisted.trial.unittest import TestCase
 
 from confd.changes import AGENT, IDENTITY, KEYS, LABELS, REGISTERED, RETIRED, REVISION, Batch
+from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.postgres.continuity import WentBack, load_state
 from confd.controller.store.postgres.cursor import PostgresCursor
 from confd.controller.store.postgres.feed_reader import load_changes
@@ -89,6 +90,20 @@ class LifeTests(TestCase):
             elif ours.kind not in (KEYS, IDENTITY):
                 self.assertEqual(theirs.value, ours.value)
         self.assertEqual(read[-2].value.epoch, 2)
+
+    async def test_release_ends_once_only_a_newer_one_may_use_the_database(self) -> None:
+        ends: list[bool] = []
+        store = started(self, self.url, end=lambda: ends.append(True))
+        await maybeDeferred(store._beats.stopService)
+        # The database serves other tests later.
+        known = len(shipped_migrations("postgres"))
+        self.addCleanup(self.execute, f"UPDATE schema_version SET version = {known}, readable_by = {known}")
+        self.execute("UPDATE schema_version SET version = 900")
+        await store._beat()
+        self.assertEqual(ends, [])
+        self.execute("UPDATE schema_version SET readable_by = 900")
+        await store._beat()
+        self.assertEqual(ends, [True])
 
     async def test_no_write_without_a_standby(self) -> None:
         """The server here has none."""

@@ -1,0 +1,152 @@
+"""The builds that break what several controllers on a database promise."""
+
+from __future__ import annotations
+
+from tests.faults.mutations import Edit, Mutant
+
+_GROUPS, _STORE = "controller/store/postgres/groups.py", "controller/store/postgres/store.py"
+_URL = "controller/store/postgres/url.py"
+_TESTS = "tests.controller.store.postgres"
+_SHARED = f"{_TESTS}.test_several.PostgresSharedStoreTests"
+_SEVERAL = "tests.controller.test_several_controllers"
+_ANNOUNCER = "tests.controller.configs.test_announcer.AnnouncerTests"
+
+DATABASE_MUTANTS = (
+    Mutant(
+        "PostgreSQL: transactions do not lock the head",
+        (Edit(_GROUPS, 'before = load_state(cursor, "FOR UPDATE")', "before = load_state(cursor)"),),
+        (f"{_SHARED}.test_versions_of_both_have_no_gaps", f"{_SHARED}.test_one_audit_chain"),
+    ),
+    Mutant(
+        "PostgreSQL: works read before the head is locked",
+        (
+            Edit(_GROUPS, 'before = load_state(cursor, "FOR UPDATE")', "before = load_state(cursor)"),
+            Edit(
+                _GROUPS,
+                "            self._append(cursor, before.seq, results)\n",
+                '            before = load_state(cursor, "FOR UPDATE")\n'
+                "            self._append(cursor, before.seq, results)\n",
+            ),
+        ),
+        (f"{_SHARED}.test_versions_of_both_have_no_gaps", f"{_SHARED}.test_one_audit_chain"),
+    ),
+    Mutant(
+        "PostgreSQL: changes are numbered by their rows, not by the head",
+        (
+            Edit(
+                _GROUPS,
+                "cursor.execute(_INSERT_CHANGES, (seq + 1, mark, msgspec.json.encode(rows).decode()))",
+                "cursor.execute(_INSERT_CHANGES, (seq + 2, mark, msgspec.json.encode(rows).decode()))",
+            ),
+        ),
+        (f"{_SHARED}.test_both_show_all_changes_in_the_order_of_the_commits",),
+    ),
+    Mutant(
+        "PostgreSQL: the server is asked to cancel on a deadline",
+        (
+            Edit(
+                "controller/store/postgres/connection.py",
+                "                there.shutdown(socket.SHUT_RDWR)\n",
+                "                self._connection and self._connection.pgconn.get_cancel().cancel()\n",
+            ),
+        ),
+        (f"{_TESTS}.test_engine.EngineTests.test_stopped_server", f"{_TESTS}.test_replication"),
+    ),
+    Mutant(
+        "PostgreSQL: an automatic epoch ignores the epoch of another controller",
+        (Edit("controller/store/postgres/raising.py", " or there.epoch > known.epoch:", ":"),),
+        (f"{_TESTS}.test_life.LifeTests.test_no_automatic_epoch_beyond_another_one",),
+    ),
+    Mutant(
+        "PostgreSQL: any server that takes writes will do",
+        (
+            Edit(
+                "controller/store/postgres/url.py", '"target_session_attrs": "primary"', '"target_session_attrs": "any"'
+            ),
+        ),
+        (f"{_TESTS}.test_bootstrap", f"{_TESTS}.test_replication"),
+    ),
+    Mutant(
+        "several controllers: a write is answered before its change is applied",
+        (Edit("controller/feed.py", "        await self.reached(committed.seq)\n", ""),),
+        ("tests.controller.test_feed.OnePathTests",),
+    ),
+    Mutant(
+        "several controllers: 401 where the store cannot be read",
+        (
+            Edit(
+                "web/auth/basic.py",
+                "        return self._look()\n",
+                "        return self._look().addErrback(lambda _: None)\n",
+            ),
+        ),
+        (f"{_SEVERAL}.NegativeAnswerTests",),
+    ),
+    Mutant(
+        "several controllers: agents lose a controller whose storage fails",
+        (
+            Edit(
+                "controller/composition.py",
+                'ReadReadiness({"configurations": snapshot,',
+                'ReadReadiness({"store": store, "configurations": snapshot,',
+            ),
+        ),
+        (f"{_SEVERAL}.ReadReadinessTests.test_ready_while_the_storage_fails",),
+    ),
+    Mutant(
+        "several controllers: streams stay although tokens cannot be checked",
+        (
+            Edit(
+                "controller/streams/stream_ends.py", "        if self._feed.problem() is None:\n", "        if True:\n"
+            ),
+        ),
+        (f"{_SEVERAL}.StreamEndTests",),
+    ),
+    Mutant(
+        "several controllers: a poll inserts the row of a forgotten agent",
+        (
+            Edit(
+                "controller/store/postgres/cursor.py",
+                "        UPDATE agents SET last_poll = polled.value FROM json_each_text(?::json) AS polled\n"
+                "        WHERE agents.id = polled.key AND (last_poll IS NULL OR last_poll < polled.value)",
+                "        INSERT INTO agents (id, namespace, hostname, metadata, strategy, registered_at, last_poll)\n"
+                "        SELECT key, 'default', '', '{{}}', '', value, value FROM json_each_text(?::json)\n"
+                "        ON CONFLICT (id) DO UPDATE SET last_poll = excluded.last_poll",
+            ),
+        ),
+        (f"{_SHARED}.test_forgotten_agent_stays_forgotten",),
+    ),
+    Mutant(
+        "announcements: two controllers claim one",
+        (
+            Edit(
+                "controller/store/postgres/announcements.py",
+                "    AND (claimed_at IS NULL OR claimed_at < clock_timestamp() - {CLAIMED_SECONDS} * interval '1 s')\n",
+                "",
+            ),
+        ),
+        (f"{_SHARED}.test_announcement_is_made_by_its_controller_or_claimed_once",),
+    ),
+    Mutant(
+        "announcements: each controller announces all changes",
+        (Edit("controller/configs/announcer.py", "return self._store.is_own(seq)", "return True"),),
+        (f"{_ANNOUNCER}.test_controller_of_a_change_announces_it_alone",),
+    ),
+    Mutant(
+        "announcements: nobody announces for a controller that was killed",
+        (Edit("controller/configs/announcer.py", "if not self.applied or not reached:", "if True:"),),
+        (f"{_ANNOUNCER}.test_another_controller_announces_what_a_killed_one_did_not",),
+    ),
+    Mutant(
+        "announcements: Redis keeps what comes last",
+        (
+            Edit(
+                "brokers/redis/ordered.py",
+                "  if epochs > 0 or epochs == 0 and versions > 0 then return 0 end\n",
+                "",
+            ),
+            Edit("brokers/redis/ordered.py", "there[0] == order[0] and there[1:] > order[1:]", "False"),
+        ),
+        ("tests.brokers.redis.test_ordered",),
+    ),
+)
