@@ -194,11 +194,13 @@ class HeardElsewhere:
     @ivar polls: the time of the newest poll of each agent.
     @ivar by_token: the agents among them that polled with tokens of their own.
     @ivar lost: whether one of those controllers ended lately without a stop.
+    @ivar controllers: how many run, with this one.
     """
 
     polls: Mapping[str, datetime] = field(factory=dict)
     by_token: Collection[str] = ()
     lost: bool = False
+    controllers: int = 1
 
 
 def new_record(registration: Registration, token: bytes, at: datetime) -> AgentRecord:

@@ -14,6 +14,7 @@ from confd.changes import IDENTITY, KEYS, REVISION
 from confd.errors import Unavailable
 from confd.interfaces.announcements import CLAIMED_SECONDS, LATE_SECONDS, MAX_CLAIMED, Claim
 from confd.interfaces.controllers import AgreedSettings, ControllerRecord, IControllers
+from confd.reports import HeardElsewhere
 from confd.testing.memory import MemoryStore
 
 
@@ -37,12 +38,14 @@ class SharedMemory:
     """
     What the L{SharedMemoryStore}s of a test have in common.
 
+    @ivar controllers: how many run.
     @ivar hinting: whether a change of one store hints the others, as NOTIFY does.
     """
 
     store: MemoryStore
     seconds: Callable[[], float] = lambda: 0.0
     hinting: bool = True
+    controllers: int = 1
     rows: dict[tuple[str, str], _Row] = field(factory=dict, init=False)
     hints: list[Callable[[], object]] = field(factory=list, init=False)
 
@@ -86,6 +89,10 @@ class SharedMemoryStore:
         """Call C{hint} after each change."""
         self._hint = hint
         self._memory.hints.append(hint)
+
+    def heard(self) -> Deferred[HeardElsewhere]:
+        """Fire with no polls of others."""
+        return succeed(HeardElsewhere(controllers=self._memory.controllers))
 
     def agree(self, settings: AgreedSettings) -> None:
         pass

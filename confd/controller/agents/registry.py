@@ -23,7 +23,7 @@ from confd.controller.agents.newcomers import Newcomers
 from confd.controller.agents.polls import write_polls_behind
 from confd.controller.agents.rounds import Rounds
 from confd.controller.agents.tokens import AgentTokens
-from confd.controller.interfaces import IResidentStore
+from confd.controller.interfaces import IControllerStore
 from confd.errors import NotFound
 from confd.interfaces import IChangeListener
 from confd.model import Registration
@@ -35,8 +35,11 @@ from confd.web.auth.throttle import HERE
 #: Seconds between two looks for agents that fell silent or expired.
 ROUND_INTERVAL_SECONDS = 1.0
 
-#: Reports that a namespace may send in a second, and the seconds over which it spreads them at most.
-REPORTS_PER_SECOND, REPORT_WINDOW_MAX_SECONDS = 4000, 30.0
+#: Reports that a namespace may send to a controller in a second.
+REPORTS_PER_SECOND = 4000
+
+#: Seconds over which a namespace spreads its reports at most, without other controllers and with some.
+WINDOW_MAX_SECONDS = 30.0, 60.0
 
 
 @implementer(IChangeListener)
@@ -59,7 +62,7 @@ class Registry(Service):
 
     def __init__(
         self,
-        store: IResidentStore,
+        store: IControllerStore,
         clock: IReactorTime,
         now: Callable[[], datetime],
         poll_interval: Callable[[str], float],
@@ -78,7 +81,8 @@ class Registry(Service):
         self.duplicates, self.newcomers = Duplicates(clock), Newcomers(clock, most)
         rounds = Rounds(store, self.newcomers, self._sweep, self._heard_elsewhere, self.forget)
         self._rounds = Periodic(clock, lambda: Deferred.fromCoroutine(rounds.run()), lambda: ROUND_INTERVAL_SECONDS)
-        self.labels, self.lost_controller = LabelReader(), False
+        self.labels, self.lost_controller, self._controllers = LabelReader(), False, 1
+        self._report_window_max = WINDOW_MAX_SECONDS[store.interval is not None]
         #: New agents whose row is being written.
         self._joining = 0
 
@@ -293,10 +297,10 @@ class Registry(Service):
 
     def report_window(self, namespace: str) -> float:
         """Return the seconds over which the agents of a namespace spread their reports."""
-        return min(REPORT_WINDOW_MAX_SECONDS, self.count(namespace) / REPORTS_PER_SECOND)
+        return min(self._report_window_max, self.count(namespace) / (REPORTS_PER_SECOND * self._controllers))
 
     def _heard_elsewhere(self, heard: HeardElsewhere) -> None:
-        self.lost_controller = heard.lost
+        self.lost_controller, self._controllers = heard.lost, heard.controllers
         for agent_id, at in heard.polls.items():
             record = self._records.get(agent_id)
             if record is not None:

@@ -9,6 +9,8 @@ from confd.changes import Committed, ReportVerdict
 from confd.controller.convergence.report_intake import GATHER_SECONDS
 from confd.reports import ReportState, VersionOutcome
 from confd.testing.examples import a_draft
+from confd.testing.memory import MemoryStore
+from confd.testing.memory_shared import SharedMemory, SharedMemoryStore
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Reply
 
@@ -157,6 +159,13 @@ class TakenTests(_Tests):
         self.assertEqual(self.harness.report(self.agent_id, 1).json, {"report_window_ms": 10})
         joined = self.harness.caller().post("/api/v1/register", json={}, auth=AGENT).json
         self.assertEqual(joined["report_window_ms"], 10)
+
+    def test_window_shrinks_with_the_controllers(self) -> None:
+        memory = SharedMemory(MemoryStore(a_draft(1, poll_interval=30)), controllers=2)
+        self.harness = ControllerHarness(SharedMemoryStore(memory))
+        agents = [self.harness.join() for _ in range(40)]
+        self.harness.clock.advance(1)
+        self.assertEqual(self.harness.report(agents[0], 1).json, {"report_window_ms": 5})
 
     def test_newer_agents(self) -> None:
         """A field that is not known yet is let through."""

@@ -60,10 +60,11 @@ class PresenceReader:
                 by_token |= noted.keys() - _SHARED.decode(shared)
                 for agent_id, at in noted.items():
                     heard[agent_id] = max(at, heard.get(agent_id, ""))
-        (lost,) = cursor.execute(
+        lost, controllers = cursor.execute(
             """SELECT EXISTS (SELECT 1 FROM controllers WHERE id <> ? AND beat_at
-            BETWEEN clock_timestamp() - ? * interval '1 s' AND clock_timestamp() - ? * interval '1 s')""",
-            (self._me, RETURNED_SECONDS, LOST_SECONDS),
+            BETWEEN clock_timestamp() - ? * interval '1 s' AND clock_timestamp() - ? * interval '1 s'),
+            (SELECT count(*) FROM controllers WHERE beat_at > clock_timestamp() - ? * interval '1 s')""",
+            (self._me, RETURNED_SECONDS, LOST_SECONDS, LOST_SECONDS),
         ).fetchone()
         times = {agent_id: headers.parse_rfc3339(at) for agent_id, at in heard.items()}
-        return HeardElsewhere(times, by_token, lost)
+        return HeardElsewhere(times, by_token, lost, max(controllers, 1))

@@ -190,7 +190,8 @@ class MemoryTests(SeveralTestCase):
         row = f"WHERE id = '{killed._writer.id}'"
         for age, lost in (("5 s", True), ("1 h", False)):
             self.execute(f"UPDATE controllers SET beat_at = clock_timestamp() - interval '{age}' {row}")
-            self.assertEqual((await left.heard()).lost, lost)
+            heard = await left.heard()
+            self.assertEqual((heard.lost, heard.controllers), (lost, 1))
 
     async def test_rows_of_a_controller_that_was_forgotten_come_back(self) -> None:
         store = started(self, self.url)
