@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
@@ -16,6 +16,8 @@ from confd.interfaces.announcements import CLAIMED_SECONDS, LATE_SECONDS, MAX_CL
 from confd.interfaces.controllers import AgreedSettings, ControllerRecord, IControllers
 from confd.reports import HeardElsewhere
 from confd.testing.memory import MemoryStore
+
+T = TypeVar("T")
 
 
 @define(eq=False)
@@ -121,7 +123,7 @@ class SharedMemoryStore:
             self._memory.rows[key].done = max(self._memory.rows[key].done, seq)
         return succeed(None)
 
-    def _call(self, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    def _call(self, method: Callable[..., T], *arguments: object, **named: object) -> T:
         before = self._memory.last
         result = method(*arguments, **named)
         made = range(before + 1, self._memory.last + 1)

@@ -8,6 +8,7 @@ _GROUPS, _STORE = "controller/store/postgres/groups.py", "controller/store/postg
 _URL = "controller/store/postgres/url.py"
 _TESTS = "tests.controller.store.postgres"
 _SHARED = f"{_TESTS}.test_several.PostgresSharedStoreTests"
+_MEMORIES = f"{_TESTS}.test_several.MemoryTests"
 _SEVERAL = "tests.controller.test_several_controllers"
 _ANNOUNCER = "tests.controller.configs.test_announcer.AnnouncerTests"
 
@@ -15,7 +16,7 @@ DATABASE_MUTANTS = (
     Mutant(
         "PostgreSQL: transactions do not lock the head",
         (Edit(_GROUPS, 'before = load_state(cursor, "FOR UPDATE")', "before = load_state(cursor)"),),
-        (f"{_SHARED}.test_versions_of_both_have_no_gaps", f"{_SHARED}.test_one_audit_chain"),
+        (f"{_MEMORIES}.test_transaction_waits_for_the_one_before_at_the_head",),
     ),
     Mutant(
         "PostgreSQL: works read before the head is locked",
@@ -28,7 +29,7 @@ DATABASE_MUTANTS = (
                 "            self._append(cursor, before.seq, results)\n",
             ),
         ),
-        (f"{_SHARED}.test_versions_of_both_have_no_gaps", f"{_SHARED}.test_one_audit_chain"),
+        (f"{_MEMORIES}.test_transaction_waits_for_the_one_before_at_the_head",),
     ),
     Mutant(
         "PostgreSQL: changes are numbered by their rows, not by the head",
@@ -47,10 +48,11 @@ DATABASE_MUTANTS = (
             Edit(
                 "controller/store/postgres/connection.py",
                 "                there.shutdown(socket.SHUT_RDWR)\n",
-                "                self._connection and self._connection.pgconn.get_cancel().cancel()\n",
+                "                cancel = self._connection.pgconn.get_cancel().cancel\n"
+                '                __import__("threading").Thread(target=cancel, daemon=True).start()\n',
             ),
         ),
-        (f"{_TESTS}.test_engine.EngineTests.test_stopped_server", f"{_TESTS}.test_replication"),
+        (f"{_TESTS}.test_engine.EngineTests.test_stopped_server",),
     ),
     Mutant(
         "PostgreSQL: an automatic epoch ignores the epoch of another controller",
@@ -64,7 +66,7 @@ DATABASE_MUTANTS = (
                 "controller/store/postgres/url.py", '"target_session_attrs": "primary"', '"target_session_attrs": "any"'
             ),
         ),
-        (f"{_TESTS}.test_bootstrap", f"{_TESTS}.test_replication"),
+        (f"{_TESTS}.test_bootstrap",),
     ),
     Mutant(
         "several controllers: a write is answered before its change is applied",

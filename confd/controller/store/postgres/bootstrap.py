@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -98,7 +97,7 @@ def why_outdated(database: psycopg.Connection[TupleRow] | PostgresCursor, known:
 
     @param known: the number of the schema of this release.
     """
-    row: Any = database.execute("SELECT version FROM schema_version WHERE readable_by > %s", (known,)).fetchone()
+    row = database.execute("SELECT version FROM schema_version WHERE readable_by > %s", (known,)).fetchone()
     if row is None:
         return None
     return f"it needs schema {row[0]}, and this release knows {known}; install a newer release"

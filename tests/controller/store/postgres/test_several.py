@@ -7,10 +7,12 @@ from typing import Any
 
 import psycopg
 from twisted.internet import reactor
-from twisted.internet.defer import gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.trial.unittest import TestCase
 
+from confd.controller.store.postgres.cursor import PostgresCursor
 from confd.controller.store.postgres.url import DatabaseUrl
+from confd.controller.store.queries import configs
 from confd.errors import ConfdError, Conflict
 from confd.model import Draft, Registration
 from confd.reports import Report, ReportState
@@ -28,6 +30,10 @@ def two_stores(test: TestCase, first: Draft) -> Any:
 
 class PostgresSharedStoreTests(make_shared_store_tests(two_stores)):  # type: ignore[misc]
     """See L{make_shared_store_tests}."""
+
+
+#: The statements that wait for a lock.
+_WAITING = "SELECT query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks WHERE NOT granted)"
 
 
 class SeveralTestCase(TestCase):
@@ -155,6 +161,28 @@ class MemoryTests(SeveralTestCase):
         assert outcome.took is not None
         self.assertGreaterEqual(outcome.took, 5000)
         self.assertLess(outcome.took, 60_000)
+
+    async def test_transaction_waits_for_the_one_before_at_the_head(self) -> None:
+        """Keys of rows would refuse it later, and it would run again."""
+        first, second = started(self, self.url), started(self, self.url)
+        begun: Deferred[None] = Deferred()
+        waiting: list[tuple[str]] = []
+
+        def publish_slowly(cursor: PostgresCursor) -> object:
+            written = configs.publish(cursor, a_draft(2), 0)
+            reactor.callFromThread(begun.callback, None)  # type: ignore[attr-defined]
+            while not cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)").fetchone()[0]:
+                pass
+            # A transaction looks at the activity once.
+            waiting.extend(cursor.execute(_WAITING).fetchall())
+            return written
+
+        written = first._engine.write(publish_slowly)
+        await begun
+        published = await second.publish(a_draft(3))
+        self.assertEqual((await written).value.configuration.version, 2)
+        self.assertEqual(published.value.configuration.version, 3)
+        self.assertIn("FROM head", waiting[0][0])
 
     async def test_polls_of_others_are_signs_of_life(self) -> None:
         here, there = self.begin(), self.begin()
