@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 
+import msgspec
 from attrs import define, field, fields, frozen
 
 #: Outcome of a successful attempt. The outcome of a refused attempt is the code of its error.
@@ -120,6 +121,19 @@ class AuditEntry:
         )
         about = attempt.namespace, attempt.subject
         return cls(*values, _digest((*values, *about)), *about)
+
+    @classmethod
+    def parse(cls, line: bytes) -> AuditEntry | None:
+        """Return the entry of a line of an export; C{None} unless it is whole and unchanged."""
+        try:
+            entry = msgspec.json.decode(line, type=cls)
+        except (msgspec.DecodeError, ValueError):
+            return None
+        return entry if entry.hash == entry.digest() else None
+
+    def line(self) -> bytes:
+        """Return the line of an export, without its end."""
+        return msgspec.json.encode(self)
 
     def digest(self) -> str:
         """Return the value that L{hash} must have."""

@@ -13,6 +13,9 @@ from confd.codec.text import printable
 
 _CHANGED = "the database of the controller was changed, or restored from a backup."
 
+#: What the decoder says of the beginning of a JSON object.
+_CUT = "Input data was truncated"
+
 
 @define(eq=False)
 class AuditExport:
@@ -36,6 +39,8 @@ class AuditExport:
         """
         Read an export: one entry a line, as in GET C{/api/v1/audit}. Entries may be repeated, and in any order.
 
+        A line that a crash or a full disk cut counts for nothing: its entry follows as a whole line, or is missing.
+
         @param name: of the file, for sentences.
         @raise CommandError: a line is no entry, or the entries are no chain.
         """
@@ -45,8 +50,10 @@ class AuditExport:
             if not line.strip():
                 continue
             try:
-                entry = msgspec.json.decode(line, type=AuditEntry)
-            except (msgspec.DecodeError, ValueError):
+                entry = msgspec.json.decode(line.strip(), type=AuditEntry)
+            except (msgspec.DecodeError, ValueError) as error:
+                if str(error) == _CUT and line.startswith(b"{"):
+                    continue
                 sentence = f"{printable(name)}, line {number}: this is not an audit entry."
                 raise CommandError(Exit.INVALID, sentence) from None
             if entry.hash != entry.digest() or hashes.setdefault(entry.number, entry.hash) != entry.hash:

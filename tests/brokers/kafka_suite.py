@@ -21,15 +21,19 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from confd.audit import AuditEntry
+from confd.brokers.kafka.audit_sink import KafkaAuditSink
 from confd.brokers.kafka.broker import KafkaBroker
-from confd.brokers.kafka.servers import MAX_FRAME_BYTES
+from confd.brokers.kafka.servers import MAX_FRAME_BYTES, KafkaOptions
 from confd.model import DEFAULT_NAMESPACE
+from confd.runtime.addresses import join
+from confd.testing.audit_sinks import AuditPlace, make_iauditsink_tests
 from confd.testing.brokers import RecordingListener, make_ibroker_tests
 from tests.brokers import faults
 from tests.brokers.faults import BrokerTestCase
 from tests.budgets import budget
 from tests.integration.certificates import Certificate
-from tests.integration.kafka import TOPIC, USER, KafkaServer, MockCluster, why_not
+from tests.integration.kafka import TOPIC, USER, KafkaServer, MockCluster, consume, why_not
 
 #: The mock cluster answers a long request late, although new records arrive.
 MOCK_WAIT = 0.1
@@ -52,6 +56,27 @@ def mock_brokers(test: TestCase) -> Callable[[], KafkaBroker]:
 
 class MockedBrokerTests(make_ibroker_tests(mock_brokers)):  # type: ignore[misc]
     """L{KafkaBroker} is an L{IBroker}."""
+
+
+def mock_place(test: TestCase) -> AuditPlace:
+    """A topic of a mock cluster; its topics have four partitions, and the key keeps the entries in one."""
+    from twisted.internet import reactor
+
+    cluster = MockCluster(topic="confd.audit").start()
+    options = KafkaOptions([cluster.address], None, None, None)
+
+    async def entries() -> list[AuditEntry | None]:
+        records = await deferToThread(consume, join(*cluster.address), cluster.topic)
+        return [AuditEntry.parse(value) for _, value in records]
+
+    return AuditPlace(
+        lambda: KafkaAuditSink(reactor, options, cluster.topic, lambda: "cluster", Random()),
+        lambda: Deferred.fromCoroutine(entries()),
+    )
+
+
+class MockedAuditSinkTests(make_iauditsink_tests(mock_place)):  # type: ignore[misc]
+    """L{KafkaAuditSink} is an L{IAuditSink}."""
 
 
 class OnMock(TestCase):

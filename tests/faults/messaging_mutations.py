@@ -6,6 +6,7 @@ from tests.faults.mutations import Edit, Mutant
 
 _CONNECTION, _RECORDS = "brokers/kafka/connection.py", "brokers/kafka/records.py"
 _EXPORTER, _AGAINST = "controller/audit_export/exporter.py", "cli/audit_export.py"
+_FILE = "controller/audit_export/file_sink.py"
 _SUITE = "tests.brokers.kafka.test_broker"
 _EXPORTS, _VERIFY = "tests.controller.audit_export", "tests.cli.commands.test_admin.AuditTests"
 
@@ -53,10 +54,29 @@ MESSAGING_MUTANTS = (
     _mutant(
         "The audit export does not ask the sink again after a failure",
         _EXPORTER,
-        "            self._known = False\n            if",
-        "            if",
+        "            self._known = False\n            raise",
+        "            raise",
         _EXPORTS,
     ),
+    _mutant(
+        "The audit export writes a batch out of order",
+        _EXPORTER,
+        "await self.sink.write(entries)",
+        "await self.sink.write(entries[::-1])",
+        _EXPORTS,
+    ),
+    _mutant(
+        "The audit export goes on after a batch that the sink did not take",
+        _EXPORTER,
+        "            await self.sink.write(entries)\n            self._newest = entries[-1]\n",
+        "            self._newest = entries[-1]\n            await self.sink.write(entries)\n"
+        "        except ConfdError:\n            return True\n        try:\n            pass\n",
+        _EXPORTS,
+    ),
+    _mutant("AUDIT_FILE: entries are not on disk", _FILE, "            self._sync(descriptor)\n", "", _EXPORTS),
+    _mutant("AUDIT_FILE: an entry joins a line that was cut", _FILE, 'lines = b"\\n" + lines', "pass", _EXPORTS),
+    _mutant("AUDIT_FILE: a link is followed", _FILE, " | os.O_NOFOLLOW", "", _EXPORTS),
+    _mutant("AUDIT_FILE: others may read", _FILE, "_FLAGS, 0o600)", "_FLAGS, 0o644)", _EXPORTS),
     _mutant(
         "An export with a changed entry is accepted",
         _AGAINST,

@@ -39,7 +39,13 @@ OPERATIONS_MUTANTS = (
     ),
     Mutant(
         "a new event hurries a receiver that failed",
-        (Edit(_QUEUE, "        if self._wait is None:\n            self._loop.hurry()", "        self._loop.hurry()"),),
+        (
+            Edit(
+                "runtime/list_delivery.py",
+                "        if self._wait is None:\n            self._loop.hurry()",
+                "        self._loop.hurry()",
+            ),
+        ),
         (f"{_DELIVERIES}.test_new_events_do_not_hurry_a_receiver_that_failed",),
     ),
     Mutant(

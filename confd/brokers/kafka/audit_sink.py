@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
-import msgspec
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -53,14 +52,14 @@ class KafkaAuditSink(MultiService):
         """See L{IAuditSink.newest}; records of others are passed over."""
 
         async def read(connection: KafkaConnection) -> AuditEntry | None:
-            found = [each for value in await connection.last(self._key) if (each := _entry(value)) is not None]
-            return max(found, key=lambda each: each.number, default=None)
+            found = map(AuditEntry.parse, await connection.last(self._key))
+            return max(filter(None, found), key=lambda each: each.number, default=None)
 
         return self._topic.use(read)
 
     def write(self, entries: Sequence[AuditEntry]) -> Deferred[None]:
         """See L{IAuditSink.write}."""
-        return self._topic.use(lambda connection: connection.send(self._key, *map(msgspec.json.encode, entries)))
+        return self._topic.use(lambda connection: connection.send(self._key, *(each.line() for each in entries)))
 
     @property
     def _key(self) -> bytes:
@@ -74,11 +73,3 @@ class KafkaAuditSink(MultiService):
                 "KAFKA_AUDIT_TOPIC: {topic} removes entries; set cleanup.policy=delete and retention.ms=-1.",
                 topic=connection.topic,
             )
-
-
-def _entry(value: bytes) -> AuditEntry | None:
-    try:
-        entry = msgspec.json.decode(value, type=AuditEntry)
-    except (msgspec.DecodeError, ValueError):
-        return None
-    return entry if entry.hash == entry.digest() else None

@@ -10,9 +10,18 @@ from attrs import frozen
 from twisted.application.service import IService
 
 from confd.brokers.factory import make_audit_sink
-from confd.controller.audit_export.exporter import RETRY_MAX_SECONDS, AuditExporter, expose
+from confd.controller.audit_export.exporter import (
+    ALONE_SECONDS,
+    RETRY_MAX_SECONDS,
+    SHARED_SECONDS,
+    AuditExporter,
+    expose,
+)
+from confd.controller.audit_export.file_sink import FileAuditSink
 from confd.controller.configs.identity import ClusterIdentity
 from confd.interfaces import IAuditStore
+from confd.interfaces.audit_sinks import IAuditSink
+from confd.runtime.daemon import in_threads_of
 from confd.runtime.metrics import Metrics
 from confd.runtime.reactor import Reactor
 from confd.runtime.settings import ControllerSettings
@@ -22,7 +31,7 @@ from confd.runtime.timing import Backoff
 @frozen
 class AuditExports:
     """
-    The exports of a controller; none without C{KAFKA_AUDIT_TOPIC}.
+    The exports of a controller; none without C{AUDIT_FILE} and C{KAFKA_AUDIT_TOPIC}.
 
     @ivar services: the exports and what they need.
     """
@@ -58,10 +67,19 @@ def make_audit_exports(
 
     @raise StartError: a setting cannot work.
     """
-    if settings.kafka_audit_topic is None:
-        return AuditExports()
-    sink, passwords = make_audit_sink(
-        reactor, settings, environ, settings.kafka_audit_topic, lambda: identity.current().cluster_id
-    )
-    export = AuditExporter(reactor, now, store, sink, Backoff(random, RETRY_MAX_SECONDS))
-    return AuditExports([export], [sink, *passwords, export])
+    sinks: list[IAuditSink] = []
+    services: list[IService] = []
+    if settings.audit_file is not None:
+        sinks.append(FileAuditSink(in_threads_of(reactor), settings.audit_file))
+    if settings.kafka_audit_topic is not None:
+        sink, passwords = make_audit_sink(
+            reactor, settings, environ, settings.kafka_audit_topic, lambda: identity.current().cluster_id
+        )
+        sinks.append(sink)
+        services += passwords
+    idle = ALONE_SECONDS if settings.database_url is None else SHARED_SECONDS
+    exports = [
+        AuditExporter(reactor, now, store, each, Backoff(random, RETRY_MAX_SECONDS), idle_seconds=idle)
+        for each in sinks
+    ]
+    return AuditExports(exports, [*sinks, *services, *exports])

@@ -10,10 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.audit import BEGINNING, AuditEntry
@@ -22,8 +19,9 @@ from confd.codec.headers import parse_rfc3339
 from confd.errors import ConfdError, Unavailable
 from confd.interfaces import IAuditStore, IChangeListener
 from confd.interfaces.audit_sinks import IAuditSink
+from confd.runtime.list_delivery import ListDelivery
 from confd.runtime.metrics import Metrics, Values
-from confd.runtime.timing import Backoff, Periodic
+from confd.runtime.timing import Backoff
 
 #: Entries that are written at once.
 BATCH = 100
@@ -31,45 +29,41 @@ BATCH = 100
 #: Longest pause between two attempts, in seconds.
 RETRY_MAX_SECONDS = 30.0
 
-#: Seconds between two looks without a hint: another controller may have added entries.
-IDLE_SECONDS = 60.0
+#: Seconds between two looks without a hint, with and without other controllers of the database, which may add entries.
+SHARED_SECONDS, ALONE_SECONDS = 60.0, 86400.0
 
 #: What agents do many times a second. No operator's attempt stands behind it, so it adds no entry.
 _UNAUDITED = (REGISTERED, REPORTED)
 
 
 @implementer(IChangeListener)
-class AuditExporter(Service):
+class AuditExporter(ListDelivery):
     """
     Writes new audit entries to a sink; a sink that is down delays no request.
 
     @ivar failures: failed attempts so far.
     """
 
-    log = Logger()
-
     def __init__(
-        self, clock: IReactorTime, now: Callable[[], datetime], store: IAuditStore, sink: IAuditSink, backoff: Backoff
+        self,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        store: IAuditStore,
+        sink: IAuditSink,
+        backoff: Backoff,
+        idle_seconds: float,
     ) -> None:
         """
         @param now: the wall clock.
         @param backoff: between attempts; its cap is L{RETRY_MAX_SECONDS}.
+        @param idle_seconds: between two looks without a hint.
         """
-        self._now, self._store, self.sink, self._backoff = now, store, sink, backoff
+        super().__init__(clock, "audit export", backoff)
+        self._now, self._store, self.sink, self._idle_seconds = now, store, sink, idle_seconds
         self.failures = 0
         self._newest: AuditEntry | None = None
         self._known = False
         self._waiting: tuple[int, str] | None = None
-        self._reason: str | None = None
-        self._loop = Periodic(clock, self._export, self._pause)
-
-    def startService(self) -> None:
-        super().startService()
-        self._loop.startService()
-
-    def stopService(self) -> Deferred[None] | None:
-        super().stopService()
-        return self._loop.stopService()
 
     def load(self, contents: Contents) -> None:
         self.wake()
@@ -78,38 +72,31 @@ class AuditExporter(Service):
         if change.kind not in _UNAUDITED:
             self.wake()
 
-    def wake(self) -> None:
-        """Look for new entries now, unless the sink failed just before."""
-        if self._reason is None:
-            self._loop.hurry()
-
     def fact(self) -> str:
         """Return what C{/ready} says of the sink."""
-        return self._reason or "entries are exported"
+        return self.problem.reason or "entries are exported"
 
-    def _pause(self) -> float:
-        return IDLE_SECONDS if self._reason is None else self._backoff.next()
+    def idle_seconds(self) -> float:
+        return self._idle_seconds
 
-    async def _export(self) -> None:
+    async def advance(self) -> bool:
+        """Write the next entries."""
         try:
             if not self._known:
                 self._newest, self._known = await self.sink.newest(), True
                 await self._check(self._newest)
-            while entries := await self._next():
-                await self.sink.write(entries)
-                self._newest = entries[-1]
-                self._backoff.reset()
-        except ConfdError as error:
+            entries = await self._next()
+            if not entries:
+                self.problem.end()
+                return False
+            await self.sink.write(entries)
+            self._newest = entries[-1]
+        except ConfdError:
             self.failures += 1
             # The sink may have the entries although it did not answer.
             self._known = False
-            if error.message != self._reason:
-                self._reason = error.message
-                self.log.warn("audit entries are not exported: {reason}", reason=error.message)
-            return
-        if self._reason is not None:
-            self._reason = None
-            self.log.info("audit entries are exported again")
+            raise
+        return True
 
     async def _next(self) -> Sequence[AuditEntry]:
         """Return the entries that follow the newest of the sink, oldest first."""

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from random import Random
 
-from twisted.application.service import MultiService, Service
+from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.changes import RETIRED, REVISION, Change, Contents
@@ -18,8 +17,9 @@ from confd.controller.webhooks.request import WebhookReceiver
 from confd.errors import ConfdError
 from confd.interfaces import IChangeListener
 from confd.interfaces.webhooks import HOLD_SECONDS, MAX_QUEUED, MAX_QUEUED_HOURS, IWebhookStore, QueueState
+from confd.runtime.list_delivery import ListDelivery
 from confd.runtime.metrics import Metrics
-from confd.runtime.timing import Backoff, LogLimiter, Periodic
+from confd.runtime.timing import Backoff, LogLimiter
 
 #: Longest pause between two attempts, in seconds.
 RETRY_MAX_SECONDS = 300.0
@@ -30,15 +30,13 @@ IDLE_SECONDS = 86400.0
 _DROPPED_LOG_SECONDS = 3600.0
 
 
-class QueueSender(Service):
+class QueueSender(ListDelivery):
     """
     Send the events of one queue in their order, at least once.
 
     @ivar results: attempts by result.
     @ivar state: of the queue, as of the last attempt.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -56,34 +54,15 @@ class QueueSender(Service):
         @param secret: returns C{WEBHOOK_SECRET}.
         @param random: spreads the attempts.
         """
+        super().__init__(clock, f"webhook {receiver.number}", Backoff(random, RETRY_MAX_SECONDS))
         self.receiver, self._store, self._holder, self._secret, self._now = receiver, store, holder, secret, now
         self.results = Counter({"delivered": 0, "failed": 0})
         self.state = QueueState()
-        self._backoff = Backoff(random, RETRY_MAX_SECONDS)
         self._done: int | None = None
-        self._wait: float | None = None
-        self._reason: str | None = None
         self._dropped: int | None = None
         self._drops = LogLimiter(clock, _DROPPED_LOG_SECONDS)
-        self._loop = Periodic(clock, self._deliver, self._pause)
 
-    def startService(self) -> None:
-        super().startService()
-        self._loop.startService()
-
-    def stopService(self) -> Deferred[None] | None:
-        """Fire when no request is under way; the event of a request that was cut is sent again after the start."""
-        super().stopService()
-        return self._loop.stopService()
-
-    def wake(self) -> None:
-        """Look at the queue now, unless the receiver failed just before."""
-        if self._wait is None:
-            self._loop.hurry()
-
-    def _pause(self) -> float:
-        if self._wait is not None:
-            return self._wait
+    def idle_seconds(self) -> float:
         # Another controller sends; it may end without a word.
         return HOLD_SECONDS if self.state.waiting else IDLE_SECONDS
 
@@ -95,17 +74,8 @@ class QueueSender(Service):
             return error.message
         return ""
 
-    async def _deliver(self) -> None:
-        self._wait = None
-        try:
-            while await self._advance():
-                await self._send()
-        except ConfdError as error:
-            self._wait = self._backoff.next(error.retry_after)
-            self._failed(error.message)
-
-    async def _advance(self) -> bool:
-        """Read the queue; return whether an event is to be sent."""
+    async def advance(self) -> bool:
+        """Read the queue, and send its first event."""
         receiver = self.receiver.number - 1
         self.state = await self._store.advance(receiver, self._done, self._holder, self._now())
         self._done = None
@@ -118,10 +88,8 @@ class QueueSender(Service):
                 most=MAX_QUEUED,
                 hours=MAX_QUEUED_HOURS,
             )
-        return self.state.head is not None
-
-    async def _send(self) -> None:
-        assert self.state.head is not None
+        if self.state.head is None:
+            return False
         number, body = self.state.head
         try:
             await self.receiver.send(body, self._secret())
@@ -130,15 +98,7 @@ class QueueSender(Service):
             raise
         self.results["delivered"] += 1
         self._done = number
-        self._backoff.reset()
-        if self._reason is not None:
-            self._reason = None
-            self.log.info("{who}: recovered", who=self.receiver.who)
-
-    def _failed(self, reason: str) -> None:
-        if reason != self._reason:
-            self._reason = reason
-            self.log.warn("{reason} The event stays in the queue.", reason=reason)
+        return True
 
 
 @implementer(IChangeListener)

@@ -203,6 +203,9 @@ class ControllerSettings(BrokerSettings):
         some_of("POLLER", "STREAM", *BROKERS),
     )
 
+    audit_file: str | None = setting(
+        "AUDIT_FILE", "File that gets a copy of each audit entry, one JSON object a line.", None
+    )
     kafka_audit_topic: str | None = setting(
         "KAFKA_AUDIT_TOPIC", "Kafka topic that gets a copy of each audit entry.", None, topic_name
     )

@@ -170,13 +170,26 @@ class AuditTests(Case):
 
     def test_lines_that_are_no_entries_are_named(self):
         path = self._export(self.chain[:3])
-        for line in (b"{", b"null", b"\xff", b'{"number": 1}', b"[1]"):
-            Path(path).write_bytes(msgspec.json.encode(self.chain[0]) + b"\n\n" + line)
+        for line in (b"{}", b"null", b"\xff", b"[", b'"', b'{"number": 1}', b"[1]"):
+            Path(path).write_bytes(msgspec.json.encode(self.chain[0]) + b"\n\n" + line + b"\n")
             ended = self.cli.type("audit", "verify", "--against", path)
             self.assertEqual(ended.status, Exit.INVALID)
             self.assertIn(f"{path}, line 3: this is not an audit entry.", ended.err)
         self.assertEqual(self.cli.type("audit", "verify", "--against", self._export([])).status, Exit.INVALID)
         self.assertEqual(self.cli.type("audit", "verify", "--against", "nowhere").status, Exit.USAGE)
+
+    def test_line_that_a_crash_cut_counts_for_nothing(self):
+        path = self._export([])
+        first, second, third = (msgspec.json.encode(each) for each in self.chain[:3])
+        for cut in (second[:-1], second[:5] + b"\n" + second[:30], third[:200], b"{"):
+            Path(path).write_bytes(b"\n".join((first, cut, second, third[:40])))
+            ended = self.cli.type("audit", "verify", "--against", path)
+            self.assertEqual(ended.status, 0, ended.err)
+            self.assertIn("The export covers 1 to 2.", ended.out)
+        Path(path).write_bytes(b"\n".join((first, second[:-1], third)))
+        ended = self.cli.type("audit", "verify", "--against", path)
+        self.assertEqual(ended.status, Exit.UNSOUND)
+        self.assertIn("The export is damaged at entry 2.", ended.err)
 
     def test_verify_refuses_unknown_entries(self):
         self.table["GET /api/v1/audit"] = answer({"items": [asdict(self.chain[0]) | {"more": 1}]})

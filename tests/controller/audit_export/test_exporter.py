@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -10,21 +9,24 @@ from typing import Any
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
-from zope.interface.verify import verifyObject
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from confd.audit import AuditEntry, AuditOutcome, verify
 from confd.changes import REGISTERED, REPORTED, REVISION, Change
-from confd.controller.audit_export.exporter import BATCH, IDLE_SECONDS, RETRY_MAX_SECONDS, AuditExporter, expose
-from confd.errors import Unavailable
-from confd.interfaces.audit_sinks import IAuditSink
+from confd.controller.audit_export.exporter import (
+    ALONE_SECONDS,
+    BATCH,
+    RETRY_MAX_SECONDS,
+    SHARED_SECONDS,
+    AuditExporter,
+    expose,
+)
 from confd.runtime.metrics import Metrics
 from confd.runtime.timing import Backoff
 from confd.testing import an_attempt
+from confd.testing.audit_sinks import AuditPlace, MemoryAuditSink, make_iauditsink_tests
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
 from tests.runtime.test_metrics import samples
@@ -32,46 +34,29 @@ from tests.runtime.test_metrics import samples
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
-@implementer(IAuditSink)
-class ListSink(Service):
-    """
-    A sink in memory.
+def memory_place(test: TestCase) -> AuditPlace:
+    """A place in memory."""
+    entries: list[AuditEntry] = []
+    return AuditPlace(lambda: MemoryAuditSink(entries), lambda: entries)
 
-    @ivar entries: what was written, repeats included.
-    @ivar fate: of the next writes: C{lost}, C{taken} without an answer, or empty for an answer.
-    """
 
-    name = "LIST"
-
-    def __init__(self) -> None:
-        self.entries: list[AuditEntry] = []
-        self.fate = ""
-        self.reads = 0
-
-    def problem(self) -> str | None:
-        return None
-
-    def newest(self) -> Deferred[AuditEntry | None]:
-        self.reads += 1
-        return succeed(self.entries[-1] if self.entries else None)
-
-    def write(self, entries: Sequence[AuditEntry]) -> Deferred[None]:
-        if self.fate != "lost":
-            self.entries += entries
-        return fail(Unavailable("down", f"LIST: {self.fate}.")) if self.fate else succeed(None)
+class MemoryAuditSinkTests(make_iauditsink_tests(memory_place)):  # type: ignore[misc]
+    """L{MemoryAuditSink}."""
 
 
 class ExportTests(SynchronousTestCase):
     """L{AuditExporter}."""
 
     def setUp(self) -> None:
-        self.clock, self.store, self.sink = Clock(), MemoryStore(a_draft(poll_interval=30)), ListSink()
+        self.clock, self.store, self.sink = Clock(), MemoryStore(a_draft(poll_interval=30)), MemoryAuditSink()
         self.export = self.exporting()
 
     def exporting(self) -> AuditExporter:
         """Return an export that runs until the end of the test."""
         now = lambda: START + timedelta(seconds=self.clock.seconds())  # noqa: E731
-        export = AuditExporter(self.clock, now, self.store, self.sink, Backoff(Random(1), RETRY_MAX_SECONDS))
+        export = AuditExporter(
+            self.clock, now, self.store, self.sink, Backoff(Random(1), RETRY_MAX_SECONDS), SHARED_SECONDS
+        )
         export.startService()
         self.addCleanup(lambda: export.stopService() if export.running else None)
         return export
@@ -88,9 +73,6 @@ class ExportTests(SynchronousTestCase):
     def kept(self) -> list[AuditEntry]:
         """Return all entries of the store, oldest first."""
         return list(reversed(list(self.successResultOf(self.store.audit(10**6, None)))))
-
-    def test_sink_is_one(self) -> None:
-        verifyObject(IAuditSink, self.sink)
 
     def test_entries_come_in_order_once_and_whole(self) -> None:
         self.record(2 * BATCH + 50)
@@ -121,7 +103,22 @@ class ExportTests(SynchronousTestCase):
     def test_another_controllers_entries_are_found_without_a_hint(self) -> None:
         self.record(3)
         self.assertEqual(self.sink.entries, [])
-        self.clock.advance(IDLE_SECONDS)
+        self.clock.advance(SHARED_SECONDS)
+        self.assertEqual(self.sink.entries, self.kept())
+
+    def test_export_of_the_only_controller_reads_nothing_while_no_entry_is_new(self) -> None:
+        self.successResultOf(self.export.stopService())
+        reads: list[object] = []
+        audit = self.store.audit
+        self.store.audit = lambda *arguments: reads.append(arguments) or audit(*arguments)  # type: ignore
+        alone = AuditExporter(self.clock, lambda: START, self.store, self.sink, Backoff(Random(1)), ALONE_SECONDS)
+        alone.startService()
+        self.addCleanup(alone.stopService)
+        del reads[:]
+        self.clock.pump([60] * 600)
+        self.assertEqual(reads, [])
+        self.record(1)
+        alone.wake()
         self.assertEqual(self.sink.entries, self.kept())
 
     @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["", "lost", "taken"])), max_size=20))
@@ -133,7 +130,7 @@ class ExportTests(SynchronousTestCase):
             self.clock.advance(RETRY_MAX_SECONDS)
         self.sink.fate = ""
         for _ in range(3):
-            self.clock.advance(max(RETRY_MAX_SECONDS, IDLE_SECONDS))
+            self.clock.advance(max(RETRY_MAX_SECONDS, SHARED_SECONDS))
         self.assertEqual(self.sink.entries, self.kept())
         self.assertEqual(self.export.fact(), "entries are exported")
 

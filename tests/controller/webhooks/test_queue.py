@@ -118,7 +118,7 @@ class DeliveryTests(SynchronousTestCase):
 
     def logged(self) -> list[str]:
         """Return the lines of deliveries."""
-        return [str(each["log_format"]).format(**each) for each in self.events if "who" in each or "reason" in each]
+        return [str(each["log_format"]).format(**each) for each in self.events if "who" in each or "part" in each]
 
     def test_in_order(self) -> None:
         self.case.queue(3)
@@ -186,7 +186,7 @@ class DeliveryTests(SynchronousTestCase):
         self.assertEqual(
             self.logged(),
             [
-                "It answers 500. The event stays in the queue.",
+                "webhook 1: It answers 500.",
                 "WEBHOOK_URLS: hooks.test (number 1): 2 events were dropped unsent; a queue holds 1000 events for 24"
                 " hours",
             ],
