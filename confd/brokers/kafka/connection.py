@@ -26,14 +26,13 @@ from confd.brokers.kafka.records import BatchReader, Record, encode, partition_o
 from confd.brokers.kafka.servers import KafkaOptions, ServerConnection
 from confd.brokers.link import CommandRefused, Lost
 from confd.brokers.tasks import Tasks, as_deferred
-from confd.codec.bodies import MAX_ANSWER_BYTES
 
 #: Time limits in seconds: of the answers while a connection opens, and of other answers.
 #: The second is beyond that of L{Link}, which closes a connection whose server is silent.
 OPEN_SECONDS, ANSWER_SECONDS = 3.0, 6.0
 
-#: Bytes of records to ask for at once, in all and of one partition.
-_FETCH_BYTES = MAX_ANSWER_BYTES + 65536
+#: Bytes of records to ask for at once, in all and of one partition. A server sends one record at least, of any size.
+_FETCH_BYTES = 1048576
 
 #: Records to read from the end of a partition: more than a batch of any writer.
 _LAST_RECORDS = 500
