@@ -24,6 +24,7 @@ from tests.faults import (
     controllers,
     corpora,
     damage,
+    deliveries,
     edge,
     feeds,
     fleets,
@@ -62,6 +63,7 @@ MODULES = (
     releases,
     sharing,
     announcers,
+    deliveries,
 )
 
 

@@ -1,4 +1,4 @@
-"""Brokers that are forged into, killed, emptied, hung or full of rubbish: F-23 to F-32, of Redis and of NATS."""
+"""Brokers that are forged into, killed, emptied, hung or full of rubbish: F-23 to F-32, of each kind of broker."""
 
 from __future__ import annotations
 
@@ -239,11 +239,14 @@ _FAULTS: tuple[_Fault, ...] = (
     ),
 )
 
+#: The kinds of brokers, and the strategy of the agents of each.
+_KINDS = {"REDIS": "REDIS", "NATS": "NATS", "JETSTREAM": "NATS", "KAFKA": "KAFKA"}
+
 ROWS = Rows(
     Row(
-        f"{number} {strategy}", f"{title} ({strategy.title()})", how, bar, run, strategy=strategy, most=150,
-        quick=(number, strategy) in (("F-23", "REDIS"), ("F-26", "NATS")),
+        f"{number} {kind}", f"{title} ({kind.title()})", how, bar, run, strategy=strategy, kind=kind, most=150,
+        quick=(number, kind) in (("F-23", "REDIS"), ("F-26", "NATS")),
     )
     for number, title, how, bar, run in _FAULTS
-    for strategy in ("REDIS", "NATS")
+    for kind, strategy in _KINDS.items()
 )  # fmt: skip

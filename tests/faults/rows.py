@@ -14,6 +14,7 @@ from tests.controller.store.postgres.pooler import why_missing as pgbouncer_miss
 from tests.controller.store.postgres.server import why_missing as postgres_missing
 from tests.faults.harness import FaultHarness
 from tests.integration.fleet import has_ipv6
+from tests.integration.kafka import why_not as kafka_missing
 from tests.integration.servers import missing as server_missing
 
 #: The library of Debian that falsifies the clock of a process.
@@ -43,6 +44,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "mkfs.ext4": _tool("mkfs.ext4"),
     "redis-server": _tool("redis-server"),
     "nats-server": _tool("nats-server"),
+    "kafka-server": kafka_missing,
     "postgres": postgres_missing,
     "pgbouncer": pgbouncer_missing,
     "prlimit": _tool("prlimit"),
@@ -65,6 +67,7 @@ class Row:
     @ivar needs: Names of L{NEEDS}.
     @ivar quick: Whether C{make test} runs the row.
     @ivar strategy: The strategy of the agents.
+    @ivar kind: The kind of the broker: see L{tests.faults.run}; by default the strategy.
     @ivar agents: The number of agents.
     @ivar options: Options of the controller.
     @ivar most: Seconds after which a round is given up.
@@ -84,11 +87,12 @@ class Row:
     options: tuple[str, ...] = ()
     most: int = 180
     why_not: str | None = None
+    kind: str = ""
 
     def missing(self) -> str | None:
         """Return why the row cannot run here, or C{None}."""
         needs = self.needs
-        if self.strategy in ("REDIS", "NATS"):
+        if self.strategy in ("REDIS", "NATS", "KAFKA"):
             needs += (f"{self.strategy.lower()}-server",)
         return self.why_not or next((why for each in needs if (why := NEEDS[each]())), None)
 

@@ -14,10 +14,10 @@ from attrs import frozen
 
 from tests.faults.harness import FaultHarness
 from tests.faults.rows import Outcome, Row, clean_up
-from tests.integration.brokers import Broker, NatsBroker, RedisBroker
+from tests.integration.brokers import Broker, KafkaBroker, NatsBroker, NatsStreamBroker, RedisBroker
 from tests.integration.history import violations
 
-BROKERS = {"REDIS": RedisBroker, "NATS": NatsBroker}
+BROKERS = {"REDIS": RedisBroker, "NATS": NatsBroker, "JETSTREAM": NatsStreamBroker, "KAFKA": KafkaBroker}
 
 
 class GivenUp(Exception):
@@ -82,4 +82,5 @@ class Suite:
 
 
 def _broker(row: Row, folder: Path) -> Broker | None:
-    return BROKERS[row.strategy].make(folder / "broker") if row.strategy in BROKERS else None
+    kind = row.kind or row.strategy
+    return BROKERS[kind].make(folder / "broker") if kind in BROKERS else None
