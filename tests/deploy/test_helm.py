@@ -51,6 +51,23 @@ class ChartTests(SynchronousTestCase):
         alerts = CHART / "files/alerts.yml"
         self.assertEqual(alerts.resolve(), ROOT / "deploy/prometheus/alerts.yml")
 
+    def test_objects_match_the_schemas_of_kubernetes(self) -> None:
+        """Those of the oldest version that knows native sidecars by default, and of a new one."""
+        try:
+            import kubernetes_validate
+        except ImportError:
+            self.assertNotIn("CI", os.environ)
+            self.skipTest("kubernetes-validate is not installed")
+        for path in GOLDEN.glob("*.yaml"):
+            for each in yaml.safe_load_all(path.read_text()):
+                if each["apiVersion"].startswith("monitoring.coreos.com/"):
+                    continue
+                for version in ("1.29", "1.36"):
+                    kubernetes_validate.validate(each, version, strict=True)
+                each["spec"]["port"] = 1
+                with self.assertRaises(kubernetes_validate.ValidationError):
+                    kubernetes_validate.validate(each, version, strict=True)
+
 
 class RenderedTests(SynchronousTestCase):
     """What Helm renders."""

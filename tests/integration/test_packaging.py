@@ -115,6 +115,7 @@ class DistributionTests(Case):
         ctl = installation.folder / "bin" / "confdctl"
         self.assertIn("confdctl COMMAND --help", run(ctl, "--help", cwd=self.elsewhere))
         self.assertEqual(run(ctl, "--version", cwd=self.elsewhere), f"confdctl {confd.__version__}\n")
+        self._kafka_is_an_extra(installation)
 
     def test_sdist(self):
         """The sdist installs the same files and version as the wheel."""
@@ -139,7 +140,27 @@ class DistributionTests(Case):
         self.assertFalse([name for name in names if name.startswith("twisted/") and name.endswith("__init__.py")])
         self.assertTrue(any(name.endswith("/LICENSE") for name in names))
 
-    def _starts(self, installation, command):
+    def _kafka_is_an_extra(self, installation):
+        """Check that KAFKA works with aiokafka, and without it names the command that installs it."""
+        with ZipFile(self.wheel) as wheel:
+            (metadata,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+            self.assertRegex(wheel.read(metadata).decode(), r"Requires-Dist: aiokafka\b.*; extra == .kafka.")
+        kafka = ("--distribution-strategy", "KAFKA", "--kafka-bootstrap", f"127.0.0.1:{free_port()}")
+        self._starts(installation, "confd-controller", *kafka)
+        # The folder of the installation comes before the borrowed one.
+        (installation.packages / "aiokafka.py").write_text("raise ModuleNotFoundError\n")
+        for setting, option in (
+            ("DISTRIBUTION_STRATEGY: KAFKA", kafka),
+            ("KAFKA_AUDIT_TOPIC: it", ("--kafka-audit-topic", "audit")),
+        ):
+            with self.assertRaises(AssertionError) as caught:
+                self._starts(installation, "confd-controller", *option)
+            self.assertIn(
+                f"{setting} needs aiokafka; install it with: pip install 'confd[kafka]'.", str(caught.exception)
+            )
+            self.assertNotIn("Traceback", str(caught.exception))
+
+    def _starts(self, installation, command, *more):
         options = {
             "confd-controller": ["--port", str(free_port())],
             "confd-agent": ["--controller-url", f"http://127.0.0.1:{free_port()}"],
@@ -147,10 +168,11 @@ class DistributionTests(Case):
             "confd-dev": ["--port", str(free_port()), "--worker-port", str(free_port())],
         }[command]
         log = self.folder / f"{command}.log"
+        log.unlink(missing_ok=True)
         environ = {name: text for name, text in clean_environment().items() if name != "PYTHONPATH"}
         with log.open("wb") as file:
             child = subprocess.Popen(
-                [str(installation.twistd), "-n", "--pidfile=", command, *options],
+                [str(installation.twistd), "-n", "--pidfile=", command, *options, *more],
                 cwd=self.elsewhere,
                 env=environ,
                 stdout=file,
