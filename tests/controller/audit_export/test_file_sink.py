@@ -171,7 +171,8 @@ class CrashTests(SynchronousTestCase):
 
     def exporting(self, clock: Clock, store: MemoryStore, path: Path) -> AuditExporter:
         """Return an export that is started, as a new process does."""
-        sink, backoff = FileAuditSink(at_once, str(path)), Backoff(Random(1), RETRY_MAX_SECONDS)
+        sink = FileAuditSink(at_once, str(path), sync=lambda _: None)
+        backoff = Backoff(Random(1), RETRY_MAX_SECONDS)
         export = AuditExporter(clock, lambda: START, store, sink, backoff, ALONE_SECONDS)
         export.startService()
         return export
