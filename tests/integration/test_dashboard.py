@@ -22,6 +22,7 @@ from twisted.trial.runner import TestLoader
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from tests.integration.accessibility import faults
 from tests.integration.browser import MISSING, browser, visit
 from tests.integration.fleet import ADMIN, AGENT, Fleet, eventually, free_port, hit, request, target
 from tests.integration.launcher import fork
@@ -157,11 +158,23 @@ class DashboardTestCase(SynchronousTestCase):
             yield visiting.go(view, self.namespace)
             self.assertEqual(visiting.complaints, [])
 
-    def edit(self, page: Any, text: str) -> Any:
-        """Put a text into the editor after it has its document; return the editor."""
-        area = page.get_by_label("The document, as JSON")
-        area.fill(text)
-        return area
+    def text(self, page: Any) -> str:
+        """Return the text in the editor: the page has elements for the visible lines only."""
+        found: str = page.evaluate(
+            """async () => {
+                const { EditorView } = await import("/dashboard/codemirror.js");
+                return EditorView.findFromDOM(document.querySelector(".cm-editor")).state.doc.toString();
+            }"""
+        )
+        return found
+
+    def edit(self, page: Any, text: str) -> None:
+        """Put a text into the editor after it has its document."""
+        self.shown(page.locator(".cm-content[aria-readonly=false]"))
+        page.get_by_label("The document, as JSON").focus()
+        page.keyboard.press("Control+a")
+        page.keyboard.press("Delete")
+        page.keyboard.insert_text(text)
 
     def shown(self, locator: Any) -> None:
         """Wait until an element is visible."""
@@ -208,28 +221,27 @@ class ChangeTests(DashboardTestCase):
         typed, laid_out = '{"url": "http://typed/"}', '{\n  "url": "http://typed/"\n}'
         with self.visiting() as page:
             self.shown(page.get_by_text("Valid JSON"))
-            area = page.locator("textarea")
-            before = area.input_value()
-            area.focus()
+            before = self.text(page)
+            page.get_by_label("The document, as JSON").focus()
             page.keyboard.press("Control+a")
             page.keyboard.insert_text(typed)
             page.get_by_role("button", name="Format").click()
-            self.assertEqual(area.input_value(), laid_out)
+            self.assertEqual(self.text(page), laid_out)
             page.keyboard.press("Control+z")
-            self.assertEqual(area.input_value(), typed)
+            self.assertEqual(self.text(page), typed)
             page.keyboard.press("Control+z")
-            self.assertEqual(area.input_value(), before)
+            self.assertEqual(self.text(page), before)
             page.keyboard.press("Control+Shift+z")
             page.keyboard.press("Control+y")
-            self.assertEqual(area.input_value(), laid_out)
+            self.assertEqual(self.text(page), laid_out)
             page.get_by_role("button", name="Discard changes").click()
-            self.assertEqual(area.input_value(), before)
+            self.assertEqual(self.text(page), before)
             page.keyboard.press("Control+z")
-            self.assertEqual(area.input_value(), laid_out)
+            self.assertEqual(self.text(page), laid_out)
             page.keyboard.press("Control+End")
             page.keyboard.type("xyz")
             page.keyboard.press("Control+z")
-            self.assertEqual(area.input_value(), laid_out)
+            self.assertEqual(self.text(page), laid_out)
 
     def test_compare(self) -> None:
         """The page compares any two versions."""
@@ -250,12 +262,12 @@ class ChangeTests(DashboardTestCase):
             page.evaluate("document.activeElement.blur()")
             for _ in range(20):
                 page.keyboard.press("Tab")
-                if page.evaluate("document.activeElement.tagName") == "TEXTAREA":
+                if page.evaluate("document.activeElement.classList.contains('cm-content')"):
                     break
             page.keyboard.type('{\n"url":')
             page.keyboard.press("Tab")
             page.keyboard.type(json.dumps(f"{self.target}/typed") + "}")
-            self.assertIn('"url":  "', page.locator("textarea").input_value())
+            self.assertIn('"url":  "', self.text(page))
             # Before, the link to the mistake is one more stop of Tab.
             self.shown(page.get_by_text("Valid JSON"))
             page.keyboard.press("Escape")
@@ -274,14 +286,14 @@ class ChangeTests(DashboardTestCase):
         with self.visiting() as page:
             page.route("**/api/v1/events*", lambda route: route.abort())
             page.reload()
-            area = self.edit(page, mine)
+            self.edit(page, mine)
             self.publish("theirs")
             page.get_by_role("button", name="Review and publish").click()
             self.shown(page.get_by_text("Version 2 was published while you were editing version 1."))
-            self.assertEqual(area.input_value(), mine)
+            self.assertEqual(self.text(page), mine)
             page.reload()
             self.shown(page.get_by_text("Your text is kept"))
-            self.assertEqual(area.input_value(), mine)
+            self.assertEqual(self.text(page), mine)
             page.get_by_role("button", name="Look at version 2").click()
             self.assertIn("/theirs", page.locator("dialog .added").inner_text())
             page.keyboard.press("Escape")
@@ -324,11 +336,43 @@ class ChangeTests(DashboardTestCase):
                 ('{"URL": "http://a"}', '"url" is a required property'),
                 (large, "too large|larger than|at most"),
             ):
-                area = self.edit(page, text)
+                self.edit(page, text)
                 page.get_by_role("button", name="Review and publish").click()
                 self.shown(page.locator("#editor .problem, #editor .wrong").filter(has_text=re.compile(sentence)))
-                self.assertEqual(area.input_value(), text)
+                self.assertEqual(self.text(page), text)
         self.assertEqual(self.current()["version"], 1)
+
+    def test_marks(self) -> None:
+        """The editor marks what the controller would refuse, leads to it, completes names by the schema, and finds."""
+        with self.visiting(width=320) as page:
+            self.edit(page, '{\n  "x": 1,\n  "x": 2,\n  "url": 7\n}')
+            self.shown(page.get_by_text('The object has the name "x" twice.'))
+            page.get_by_role("button", name="Go to it").click()
+            page.keyboard.insert_text('"y"')
+            self.shown(page.get_by_text('/url: 7 is not of type "string".'))
+            self.assertEqual(page.locator(".cm-lintRange-error").inner_text(), '"url"')
+            self.edit(page, "{}")
+            page.keyboard.press("ArrowLeft")
+            page.keyboard.type('"u')
+            self.shown(page.get_by_role("option", name='"url"'))
+            page.keyboard.press("Enter")
+            self.assertEqual(self.text(page), '{"url"}')
+            page.keyboard.press("Control+f")
+            self.shown(page.get_by_label("Find", exact=True))
+            self.assertEqual(faults(page, phone=False), [])
+
+    def test_large_document(self) -> None:
+        """A document of a megabyte is edited at once: the page has elements for the visible lines only."""
+        items = [{"name": f"item-{number}", "value": number} for number in range(24000)]
+        self.assertEqual(self.config("POST", self.document("large") | {"items": items}).status, 200)
+        with self.visiting() as page:
+            self.shown(page.locator(".cm-content[aria-readonly=false]"))
+            page.get_by_label("The document, as JSON").focus()
+            page.keyboard.press("Control+End")
+            page.keyboard.type(" ")
+            self.assertLess(page.locator(".cm-line").count(), 200)
+            self.assertTrue(self.text(page).endswith("} "))
+            self.shown(page.get_by_text("edited"))
 
     def test_numbers_keep_their_digits(self) -> None:
         """Numbers that JavaScript would round or rewrite are published as typed."""
@@ -336,7 +380,7 @@ class ChangeTests(DashboardTestCase):
         self.config("POST", document)
         with self.visiting() as page:
             self.shown(page.get_by_text("Valid JSON"))
-            text = page.locator("textarea").input_value()
+            text = self.text(page)
         self.assertEqual(json.loads(text), json.loads(document))
         sent = self.config().body.decode()
         for each in ("exact", "tiny"):
@@ -475,7 +519,7 @@ class AppearanceTests(DashboardTestCase):
             page.wait_for_url("**/signin#**")
             page.goto(f"{self.fleet.url}/signin#configuration/{self.namespace}")
             self.signed_in(visiting, {"username": ADMIN[0], "password": ADMIN[1]})
-            eventually(lambda: "http://kept" in page.get_by_label("The document, as JSON").input_value())
+            eventually(lambda: "http://kept" in self.text(page))
 
     def test_reader(self) -> None:
         """A person sees only what the grants of the token allow, and begins in a namespace of the grants."""
@@ -618,7 +662,7 @@ class AppearanceTests(DashboardTestCase):
         self.assertEqual(self.ask("POST", "/api/v1/namespaces", body).status, 201)
         with self.visiting() as page:
             page.get_by_label("Namespace").select_option("edge")
-            eventually(lambda: "/edge" in page.locator("textarea").input_value())
+            eventually(lambda: "/edge" in self.text(page))
             self.assertTrue(page.url.endswith("#configuration/edge"))
             page.get_by_role("link", name="Overview").click()
             self.shown(page.get_by_text("Version 1 is current; no agent follows this namespace yet."))

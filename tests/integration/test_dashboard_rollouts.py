@@ -171,7 +171,7 @@ class RolloutTests(DashboardTestCase):
                 self.shown(page.get_by_text("Live", exact=True))
                 for view in (*VIEWS, "changes"):
                     page.get_by_role("navigation").get_by_role("link", name=view.title()).click()
-                    self.shown(page.locator(f"#view-{view} :is(li, td, textarea, .cell .link)"))
+                    self.shown(page.locator(f"#view-{view} :is(li, td, .cm-line, .cell .link)"))
                     self.assertEqual(faults(page, width < 500), [], f"{view}, {scheme}, {width} px")
                 page.get_by_role("button", name="Read change").click()
                 self.shown(page.locator("dialog pre"))

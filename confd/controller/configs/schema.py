@@ -80,6 +80,11 @@ class Schema:
             reason = str(error).partition("\n")[0].rstrip(".")
             raise StartError(f"CONFIG_SCHEMA: {path} is not a JSON Schema: {reason}.") from None
 
+    @property
+    def source(self) -> Mapping[str, JsonValue]:
+        """Return the schema before its compilation."""
+        return self._schema
+
     def check(self, value: Mapping[str, JsonValue], size: int = 0) -> None:
         """
         Let a document pass that fits.

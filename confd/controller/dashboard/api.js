@@ -36,6 +36,17 @@ export class Api {
     return this.change("/api/v1/config", text, options, { comment, ...(interval && { poll_interval: interval }) });
   }
 
+  /** Return what the schema says against a document, with JSON pointers. */
+  async violations(text) {
+    const headers = { "Content-Type": "application/json" };
+    try {
+      await this.ask("POST", "/api/v1/config", { query: { dry_run: "true" }, headers, body: text });
+    } catch (error) {
+      return error.status === 422 ? error.details : [];
+    }
+    return [];
+  }
+
   /** Publish the document of an earlier version again. */
   rollback(version, options) {
     return this.change("/api/v1/config/rollback", JSON.stringify({ version, comment: options.comment ?? "" }), options);

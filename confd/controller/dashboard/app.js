@@ -75,6 +75,7 @@ class App {
       else link.removeAttribute("aria-current");
     }
     document.title = `${this.view[0].toUpperCase()}${this.view.slice(1)} · confd`;
+    this.editor.show(this.view === "configuration");
     this.fleet.show(this.view === "fleet");
     this.history.show(this.view === "history");
     this.changes.show(this.view === "changes");

@@ -1,31 +1,25 @@
 /** The editor of the current document. */
 
 import { confirmAndPublish } from "./publish_dialog.js";
+import { mistakes, violations } from "./check.js";
 import { button, fill, h, problem } from "./dom.js";
 import { keepDraft, loadDraft } from "./draft.js";
 import { overtaken } from "./overtaken.js";
-import { configurationOf, pretty, tokens } from "./json.js";
-import { count } from "./format.js";
-import { LARGE, REST_MS, Undo } from "./undo.js";
+import { configurationOf, pretty } from "./json.js";
+import { count, plural } from "./format.js";
 
-/** One textarea and the version it started from. A draft survives races, refusals and reloads. */
+/** Milliseconds without typing after which the page checks and keeps the text. */
+const REST_MS = 300;
+
+/** Characters up to which the controller checks the text after each rest. */
+const MOST_CHECKED = 200000;
+
+/** One document and the version it started from. A draft survives races, refusals and reloads. */
 export class Editor {
   constructor(root, api) {
-    Object.assign(this, { api, base: null, newer: null, timer: 0 });
+    Object.assign(this, { api, base: null, newer: null, timer: 0, area: null, may: false });
     this.title = h("h1", { id: "editor-title" }, "Configuration");
-    this.numbers = h("pre.numbers", { "aria-hidden": "true" });
-    this.area = h("textarea", {
-      spellcheck: false,
-      wrap: "off", autocomplete: "off",
-      "aria-label": "The document, as JSON",
-      "aria-describedby": "editor-check editor-keys",
-      "aria-errormessage": "editor-check",
-      oninput: () => this.typed(),
-      onscroll: () => (this.numbers.scrollTop = this.area.scrollTop),
-      onkeydown: (event) => this.pressed(event),
-      onblur: () => this.keep(),
-    });
-    this.undo = new Undo(this.area, () => this.typed());
+    this.code = h("div.code", {});
     this.interval = h("input", { type: "number", min: 1, max: 86400, required: true, oninput: () => this.typed() });
     this.status = h("p.check", { id: "editor-check", role: "status" });
     this.says = h("div", {});
@@ -35,29 +29,53 @@ export class Editor {
       root,
       h("header", {}, this.title),
       this.says,
-      h("div.code", {}, this.numbers, this.area),
+      this.code,
       this.status,
-      h("div.tools", {}, this.review, button("Format", () => this.format()), this.discard),
+      h("div.tools", {}, this.review, button("Format", () => this.format()), button("Find", () => this.area?.find()), this.discard),
       h("label.tools", {}, "Poll interval of the agents, in seconds ", this.interval),
       h("p.quiet.for-readers", {}, "You may read this configuration; a publish needs a grant from an admin."),
-      h("p.quiet", { id: "editor-keys" }, "Tab indents; Escape and then Tab leaves the field. Ctrl+Enter reviews."),
+      h("p.quiet", { id: "editor-keys" }, "Tab indents; Escape and then Tab leaves the field. Ctrl+Enter reviews, Ctrl+F finds."),
     );
+  }
+
+  /** Load the editor when its view becomes visible for the first time: it is the largest file of the page. */
+  async show(visible) {
+    if (!visible || this.asked) return;
+    this.asked = true;
+    try {
+      const { CodeEditor } = await import("./code_editor.js");
+      const attributes = {
+        "aria-label": "The document, as JSON",
+        "aria-describedby": "editor-check editor-keys",
+        "aria-errormessage": "editor-check",
+      };
+      const listeners = { changed: () => this.typed(), confirm: () => this.publish(), left: () => this.keep() };
+      this.area = new CodeEditor(this.code, attributes, listeners);
+      this.permit(this.may);
+      await this.refresh();
+      this.area.schema = await this.api.get("/api/v1/schema").catch(() => null);
+    } catch (error) {
+      this.asked = false;
+      fill(this.says, problem(error));
+    }
   }
 
   /** Let the person change the document, or only read it. */
   permit(may) {
-    this.area.readOnly = this.interval.readOnly = !may;
+    this.may = may;
+    this.interval.readOnly = !may;
+    this.area?.permit(may && this.base !== null);
   }
 
   get dirty() {
     const { base, area, interval } = this;
-    return base !== null && (area.value !== base.text || interval.value !== base.interval);
+    return base !== null && (area.changed || interval.value !== base.interval);
   }
 
   /** Show another namespace. */
   async move(api) {
     Object.assign(this, { api, base: null, newer: null });
-    this.area.disabled = true;
+    this.permit(this.may);
     fill(this.says);
     await this.refresh();
   }
@@ -65,6 +83,7 @@ export class Editor {
   /** Load the current document; a draft stays. */
   async refresh() {
     const { api } = this;
+    if (!this.area) return;
     let there;
     try {
       there = configurationOf(await api.current());
@@ -81,28 +100,28 @@ export class Editor {
   }
 
   begin(there) {
-    this.area.disabled = false;
     const draft = loadDraft(this.api.namespace);
     this.reset(draft?.base ?? there);
+    this.permit(this.may);
     if (!draft) return;
-    this.area.value = draft.text;
+    this.area.load(draft.text);
+    this.area.compareWith(draft.base.text);
     this.interval.value = draft.interval ?? draft.base.interval;
-    this.undo.clear();
     this.typed();
     if (draft.base.etag !== there.etag) this.overtaken(there);
   }
 
   /** Start from a version. */
   reset(there) {
-    this.area.value = there.text;
+    this.area.load(there.text);
     this.interval.value = there.interval;
-    this.undo.clear();
     this.begun(there);
   }
 
   /** Take the text of a version in place of the person's text, which an undo returns. */
   take(there) {
-    this.undo.replace(there.text);
+    this.area.replace(there.text);
+    this.area.compareWith(there.text);
     this.interval.value = there.interval;
     this.begun(there);
     this.area.focus();
@@ -114,29 +133,19 @@ export class Editor {
     this.typed();
   }
 
-  /** Follow the text, after each key; a large text, after a rest. */
+  /** Follow the text; what reads all of it waits for a rest. */
   typed() {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.base && this.rested(), REST_MS);
-    if (this.area.textLength <= LARGE) this.drawn();
-  }
-
-  drawn() {
-    const lines = this.area.value.split("\n").length;
-    if (this.lines !== lines) {
-      this.lines = lines;
-      this.numbers.textContent = Array.from({ length: lines }, (_, index) => index + 1).join("\n");
-    }
-    this.numbers.scrollTop = this.area.scrollTop;
+    if (!this.base) return;
     const { dirty } = this;
     this.title.textContent = `Configuration, version ${this.base.version}${dirty ? " · edited" : ""}`;
     this.discard.disabled = !dirty;
   }
 
   rested() {
-    this.drawn();
     this.keep();
-    this.check();
+    if (this.check() && this.dirty) this.ask();
   }
 
   keep() {
@@ -145,56 +154,43 @@ export class Editor {
   }
 
   written() {
-    return { text: this.area.value, interval: this.interval.value };
+    return { text: this.area.text, interval: this.interval.value };
   }
 
-  /** Check the text and show its first mistake. @returns {boolean} whether the text is JSON */
+  /** Check the text and mark its mistakes. @returns {boolean} whether it has none */
   check() {
     clearTimeout(this.timer);
-    const text = this.area.value;
-    let wrong = null;
-    try {
-      for (const _ of tokens(text));
-    } catch (error) {
-      wrong = error;
-    }
-    this.area.setAttribute("aria-invalid", wrong !== null);
-    this.status.classList.toggle("wrong", wrong !== null);
-    if (wrong === null) fill(this.status, `Valid JSON, ${count(new Blob([text]).size)} bytes.`);
-    else
-      fill(
-        this.status,
-        wrong.message,
-        " ",
-        h("button.link", { type: "button", onclick: () => this.point(wrong.at) }, "Go to it"),
-      );
-    return wrong === null;
+    const { text } = this.area;
+    const found = mistakes(text);
+    this.mark(found, `Valid JSON, ${count(new Blob([text]).size)} bytes.`);
+    return found.length === 0;
   }
 
-  point(at) {
-    this.area.focus();
-    this.area.setSelectionRange(at, at + 1);
+  /** Ask the controller what it would refuse. */
+  async ask() {
+    const { text, length } = this.area;
+    if (!this.may || length > MOST_CHECKED) return;
+    const details = await this.api.violations(text).catch(() => []);
+    if (details.length && this.base && text === this.area.text) this.mark(violations(text, details));
   }
 
-  pressed(event) {
-    if (event.key === "Escape") {
-      this.leaving = true;
-    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-      event.preventDefault();
-      this.publish();
-    } else if (event.key === "Tab" && !event.shiftKey && !this.leaving) {
-      event.preventDefault();
-      // Only this way of inserting text can be undone.
-      document.execCommand("insertText", false, "  ");
-    } else if (event.key !== "Shift") {
-      this.leaving = false;
-    }
+  /** Show mistakes in the text and the first one below it; without mistakes, a sentence. */
+  mark(found, otherwise) {
+    this.area.mark(found);
+    this.status.classList.toggle("wrong", found.length > 0);
+    const [first, ...more] = found;
+    if (!first) return fill(this.status, otherwise);
+    const rest = more.length ? `(${plural(more.length, "more mistake")}) ` : "";
+    fill(
+      this.status,
+      `${first.message} ${rest}`,
+      h("button.link", { type: "button", onclick: () => this.area.point(first.from, first.to) }, "Go to it"),
+    );
   }
 
   format() {
-    if (!this.check()) return;
-    this.undo.replace(pretty(this.area.value));
-    this.typed();
+    if (!this.area || !this.check()) return;
+    this.area.replace(pretty(this.area.text));
     this.area.focus();
   }
 
@@ -211,6 +207,7 @@ export class Editor {
       if (done) await this.published(done, written);
     } catch (error) {
       fill(this.says, problem(error));
+      if (error.status === 422 && error.details.length) this.mark(violations(written.text, error.details));
       if (error.status === 412) await this.refresh();
     } finally {
       this.review.disabled = false;
@@ -224,6 +221,7 @@ export class Editor {
       return this.done(`Rollout ${rollout.id} of version ${version} has started. `, "Watch it");
     }
     this.base = { ...this.base, ...written };
+    this.area.compareWith(written.text);
     this.keep();
     await this.refresh();
     const brokers = published ? "" : " A broker does not have it yet; the controller tries again until it does.";
@@ -243,6 +241,7 @@ export class Editor {
 
   goOnTop(there) {
     if (this.interval.value === this.base.interval) this.interval.value = there.interval;
+    this.area.compareWith(there.text);
     this.begun(there);
     this.area.focus();
   }

@@ -90,6 +90,53 @@ export function pretty(text) {
   return parts.join("");
 }
 
+/**
+ * Return the places of values in a text, by their JSON pointers (RFC 6901).
+ * @param {string} text that is JSON
+ * @param {Set<string>} pointers to look for
+ * @returns {Map<string, {from: number, to: number}>} a member is marked at its name
+ */
+export function places(text, pointers) {
+  const found = new Map();
+  for (const { pointer, from, to } of values(text)) if (pointers.has(pointer) && !found.has(pointer)) found.set(pointer, { from, to });
+  return found;
+}
+
+/** Return the places of names that an object has already. */
+export function duplicates(text) {
+  const seen = [];
+  const found = [];
+  for (const { kind, token, at, depth } of tokens(text)) {
+    if (kind === "open") seen[depth] = new Set();
+    else if (kind === "key") {
+      const names = seen[depth - 1];
+      const name = JSON.parse(token);
+      if (names.has(name)) found.push({ from: at, to: at + token.length, name });
+      names.add(name);
+    }
+  }
+  return found;
+}
+
+/** Yield the pointer of each value, with the place of its name or else of its first token. */
+function* values(text) {
+  const path = [];
+  let named = null;
+  for (const { kind, token, at, depth } of tokens(text)) {
+    const place = { from: at, to: at + token.length };
+    const inArray = typeof path[depth - 1] === "number";
+    if (kind === "key") {
+      path[depth - 1] = JSON.parse(token).replaceAll("~", "~0").replaceAll("/", "~1");
+      named = place;
+    } else if (kind === "open" || kind === "scalar") {
+      const pointer = path.slice(0, depth).map((step) => `/${step}`).join("");
+      yield { pointer, ...(inArray ? place : (named ?? place)) };
+      named = null;
+      if (kind === "open") path[depth] = token === "[" ? 0 : "";
+    } else if (kind === "comma" && inArray) path[depth - 1] += 1;
+  }
+}
+
 /** Return the text of one member of an object. */
 export function member(text, name) {
   const key = JSON.stringify(name);

@@ -21,6 +21,7 @@ EXPECTED = """
     POST   /api/v1/report                                      agent.serve                            body
     GET    /api/v1/config                                      agent.serve,config.read                query
     GET    /api/v1/stream                                      agent.serve,config.read                query
+    GET    /api/v1/schema                                      config.read                            any
     GET    /api/v1/config/history                              config.read                            query
     GET    /api/v1/config/versions/<int:version>               config.read                            query
     GET    /api/v1/config/diff                                 config.read                            query

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
+
+#: The checksum of the editor.
+EDITOR = "b88e601865c8e771ca00672e992aa7bf31d760eca5c93e4c4425cc0fa9e03996"
 
 FOLDER = Path(str(files("confd.controller.dashboard")))
 
@@ -35,7 +39,7 @@ class DashboardTests(SynchronousTestCase):
             text = self.text(path)
             # Relative: a proxy may serve the page below a prefix.
             named = {f"/{name}" for name in re.findall(r'"(dashboard/[\w.]+)"', text)}
-            named |= {f"/dashboard/{name}" for name in re.findall(r'from "\./([\w.]+)";', text)}
+            named |= {f"/dashboard/{name}" for name in re.findall(r'(?:from |import\()"\./([\w.]+)"', text)}
             wanted |= named - seen
         there = {f"/dashboard/{path.name}" for path in FOLDER.iterdir() if path.suffix in (".js", ".css", ".svg")}
         self.assertEqual(seen - {"/", "/signin"}, there)
@@ -64,7 +68,15 @@ class DashboardTests(SynchronousTestCase):
         self.assertEqual(refused.status, 401)
         self.assertIn("Basic", refused.headers["www-authenticate"])
 
+    def test_the_editor_is_the_file_that_was_built(self) -> None:
+        """The file in C{scripts/editor} says which parts it has; after a build, write its new checksum here."""
+        content = (FOLDER / "codemirror.js").read_bytes()
+        self.assertEqual(hashlib.sha256(content).hexdigest(), EDITOR)
+        licences = (FOLDER / "codemirror.LICENSE.txt").read_text("utf-8")
+        for part in ("@codemirror/view", "@lezer/common", "style-mod"):
+            self.assertRegex(licences, rf"(?m)^{part} [\d.]+ \(MIT\)$")
+
     def test_sizes(self) -> None:
         """A module fits on a few screens."""
-        for path in FOLDER.glob("*.js"):
+        for path in set(FOLDER.glob("*.js")) - {FOLDER / "codemirror.js"}:
             self.assertLessEqual(path.read_text("utf-8").count("\n"), 250, path.name)
