@@ -406,7 +406,7 @@ class FleetTests(DashboardTestCase):
             box = page.locator("#behind td.long").bounding_box()
             self.assertLess(box["x"] + box["width"], 1280, "a long name took the place of what is wrong")
             page.get_by_role("link", name="Fleet").click()
-            page.get_by_role("button", name=HARMLESS).click()
+            page.get_by_role("link", name=HARMLESS).click()
             self.shown(page.locator("dialog dd").get_by_text(HARMLESS))
             self.assertEqual(page.locator("img:not(.brand img), main script").count(), 0)
             self.assertEqual(page.title(), "Fleet · confd")
@@ -425,10 +425,10 @@ class FleetTests(DashboardTestCase):
             page.get_by_role("button", name="failed", exact=False).first.click()
             self.shown(page.get_by_text("1,000 of 10,000 agents"))
             page.get_by_role("columnheader", name="Host").get_by_role("button").click()
-            self.shown(page.get_by_role("button", name="host-9990"))
+            self.shown(page.get_by_role("link", name="host-9990"))
             page.get_by_label("Agents; scroll").focus()
             page.keyboard.press("End")
-            self.shown(page.get_by_role("button", name="host-0", exact=True))
+            self.shown(page.get_by_role("link", name="host-0", exact=True))
             self.assertLess(rows.count(), 60)
 
     def test_selector_of_labels(self) -> None:
@@ -441,12 +441,12 @@ class FleetTests(DashboardTestCase):
             selector.fill("region in (eu)")
             selector.press("Enter")
             self.shown(page.get_by_text("2 agents"))
-            self.shown(page.get_by_role("button", name="host-2"))
-            self.assertEqual(page.get_by_role("button", name="host-1").count(), 0)
+            self.shown(page.get_by_role("link", name="host-2"))
+            self.assertEqual(page.get_by_role("link", name="host-1").count(), 0)
             answer = self.ask("POST", "/api/v1/agents/s1/labels", {"region": "eu"})
             self.assertEqual(answer.status, 200)
             self.shown(page.get_by_text("3 agents"))
-            page.get_by_role("button", name="host-1").click()
+            page.get_by_role("link", name="host-1").click()
             self.shown(page.locator("dialog dd").get_by_text("region=eu", exact=False).first)
             page.get_by_role("button", name="Close").click()
             selector.fill("region in eu")
@@ -456,6 +456,41 @@ class FleetTests(DashboardTestCase):
             selector.press("Enter")
             self.shown(page.get_by_text("4 agents"))
 
+    def test_address(self) -> None:
+        """Numbers lead to agents, the address keeps filters, groups count and narrow, and files hold what is shown."""
+        for number in range(5):
+            labels = f"region={('eu', 'us')[number % 2]}"
+            self.register(f"w{number}", hostname=f"=web-{number}", metadata=labels)
+            state = {"state": "failed", "error": "no"} if number == 4 else {"state": "applied"}
+            report = {"agent_id": f"w{number}", "namespace": self.namespace, "version": 1} | state
+            self.assertEqual(self.ask("POST", "/api/v1/report", report, AGENT).status, 200)
+        with self.visiting("overview") as page:
+            page.get_by_role("link", name="applied 4").click()
+            self.shown(page.locator("#agents header").get_by_text("4 of 5 agents"))
+            page.get_by_label("Count by").select_option("region")
+            page.get_by_role("button", name="us 2").click()
+            self.shown(page.get_by_text("2 of 5 agents"))
+            page.reload()
+            self.shown(page.get_by_text("2 of 5 agents"))
+            self.assertTrue(page.url.endswith("?version=1&by=region&is=us"), page.url)
+            with page.expect_download() as saving:
+                page.get_by_role("button", name="Save as CSV").click()
+            lines = Path(saving.value.path()).read_text("utf-8").splitlines()
+            self.assertEqual([line.split(",")[:2] for line in lines[1:]], [[f"w{n}", f"'=web-{n}"] for n in (1, 3)])
+            page.get_by_role("link", name="=web-3").click()
+            self.shown(page.get_by_role("dialog").get_by_text("w3", exact=False))
+            page.get_by_label("key=value sets it").fill("region=eu")
+            page.get_by_role("button", name="Set label").click()
+            self.shown(page.locator("dialog dd").get_by_text("region=eu", exact=False))
+            page.go_back()
+            self.shown(page.get_by_text("1 of 5 agents"))
+            self.assertEqual(page.get_by_role("dialog").count(), 0)
+            page.goto(f"{self.fleet.url}/#fleet/{self.namespace}?agent=w1")
+            page.get_by_role("button", name="Forget…").click()
+            page.get_by_role("button", name="Forget agent").click()
+            self.shown(page.get_by_text("4 agents"))
+            self.assertTrue(page.url.endswith(f"#fleet/{self.namespace}"), page.url)
+
     def test_live(self) -> None:
         """A new agent appears by itself; the page shows a lost connection, and reconnects."""
         self.fleet = self.alone()
@@ -463,7 +498,7 @@ class FleetTests(DashboardTestCase):
         with self.visiting("fleet") as page:
             self.shown(page.get_by_text("Live", exact=True))
             self.register("late", hostname="late.example.net")
-            self.shown(page.get_by_role("button", name="late.example.net"))
+            self.shown(page.get_by_role("link", name="late.example.net"))
             controller = self.fleet.processes[0]
             controller.stop()
             self.shown(page.get_by_text(re.compile("^Unreachable")))

@@ -80,11 +80,11 @@ class EmptyTests(DashboardTestCase):
             self.shown(page.get_by_role("button", name=re.compile("Copied|Ctrl")))
             body = {"agent_id": f"{self.namespace}-x", "hostname": "first", "namespace": self.namespace}
             self.assertEqual(self.ask("POST", "/api/v1/register", body, AGENT).status, 200)
-            self.shown(page.get_by_role("button", name="first"))
+            self.shown(page.get_by_role("link", name="first"))
             page.get_by_label("Filter the agents").fill("no such agent")
             self.shown(page.get_by_text("Nothing matches."))
             page.get_by_role("button", name="Clear filters").click()
-            self.shown(page.get_by_role("button", name="first"))
+            self.shown(page.get_by_role("link", name="first"))
 
     def test_loading(self) -> None:
         """Until all agents are there, the fleet says so, in place of a wrong number."""

@@ -31,6 +31,13 @@ export function labelsOf({ labels }) {
   return Object.entries(labels).map(([key, value]) => `${key}=${value}`).join(",");
 }
 
+/** Return the value of an agent in a grouping; empty if it has none. */
+function groupOf(agent, by) {
+  if (by === "version") return String(agent.applied_version ?? "");
+  if (by === "state") return stateOf(agent);
+  return by === "strategy" ? agent.strategy : (agent.labels[by] ?? "");
+}
+
 /** Return the time of the last poll or report. */
 export function seen({ last_poll: polled, reported_at: reported }) {
   return polled && reported ? (polled > reported ? polled : reported) : (polled ?? reported);
@@ -66,24 +73,42 @@ export class Agents {
     return counts;
   }
 
+  /** Return the keys of all labels. */
+  labels() {
+    const keys = new Set();
+    for (const { labels } of this.byId.values()) for (const key in labels) keys.add(key);
+    return [...keys];
+  }
+
   /**
-   * Return the matching agents, sorted.
-   * @param {{words: string, states: Set<string>, column: string, descending: boolean}} wanted an agent
-   *   matches if its texts contain all words; an empty set matches every state
+   * Return the matching agents, sorted, and their number in each group before the filter by a group.
+   * @param {{words: string, states: Set<string>, version: string, behind: string, by: string, is: ?string,
+   *   column: string, descending: boolean}} wanted an agent matches if its texts contain all words; what is empty
+   *   matches all agents
    */
-  select({ words, states, column, descending }) {
+  select({ words, states, version, behind, by, is, column, descending }) {
     const needles = words.toLowerCase().split(/\s+/).filter(Boolean);
+    const key = KEYS[column] ?? KEYS.hostname;
     const found = [];
+    const groups = new Map();
     for (const agent of this.byId.values()) {
       if (states.size && !states.has(stateOf(agent))) continue;
+      const applied = String(agent.applied_version ?? "");
+      if ((version && applied !== version) || (behind && applied === behind)) continue;
       const text = needles.length ? this.text(agent) : "";
-      if (needles.every((needle) => text.includes(needle))) found.push([KEYS[column](agent), agent]);
+      if (!needles.every((needle) => text.includes(needle))) continue;
+      if (by) {
+        const group = groupOf(agent, by);
+        groups.set(group, (groups.get(group) ?? 0) + 1);
+        if (is !== null && group !== is) continue;
+      }
+      found.push([key(agent), agent]);
     }
     const turn = descending ? -1 : 1;
     // People expect web-2 before web-10. The plain order of the other columns is faster.
     const compare = column === "hostname" ? COLLATOR.compare : plainly;
     found.sort(([one, first], [two, second]) => turn * compare(one, two) || plainly(first.id, second.id));
-    return found.map(([, agent]) => agent);
+    return { agents: found.map(([, agent]) => agent), groups };
   }
 
   text(agent) {

@@ -62,7 +62,9 @@ class App {
 
   /** Show the view and the namespace that the address names, such as "#fleet/edge". */
   route() {
-    const [view, namespace] = location.hash.slice(1).split("/");
+    const [place, query = ""] = location.hash.slice(1).split("?");
+    const [view, namespace] = place.split("/");
+    const asked = new URLSearchParams(query);
     if (view === "main") return;
     const moved = this.view !== view;
     this.view = VIEWS.includes(view) ? view : "overview";
@@ -76,7 +78,7 @@ class App {
     }
     document.title = `${this.view[0].toUpperCase()}${this.view.slice(1)} · confd`;
     this.editor.show(this.view === "configuration");
-    this.fleet.show(this.view === "fleet");
+    this.fleet.show(this.view === "fleet", asked);
     this.history.show(this.view === "history");
     this.changes.show(this.view === "changes");
     this.audit.show(this.view === "audit");

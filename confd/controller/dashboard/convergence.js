@@ -3,6 +3,7 @@
 import { bar } from "./bar.js";
 import { chart } from "./chart.js";
 import { fill, h } from "./dom.js";
+import { fleetAddress } from "./filters.js";
 import { ago, count, duration, percent, plural } from "./format.js";
 
 const STATES = ["applied", "applying", "pending", "failed", "silent", "passed"];
@@ -86,8 +87,15 @@ function legend(data) {
   return h(
     "ul.legend",
     {},
-    ...shown.map((state) => h(`li.state.${state}`, {}, `${state} `, h("b", {}, count(data[state])))),
+    ...shown.map((state) => h("li", {}, h(`a.state.${state}`, { href: agentsIn(state, data) }, `${state} `, h("b", {}, count(data[state]))))),
   );
+}
+
+/** Return the address of the agents in a state. What the fleet shows is the last report of each agent. */
+function agentsIn(state, { namespace, version }) {
+  if (state === "applied") return fleetAddress(namespace, { version: String(version) });
+  if (state === "pending" || state === "passed") return fleetAddress(namespace, { behind: String(version) });
+  return fleetAddress(namespace, { states: new Set([state]) });
 }
 
 function aside({ rollout }) {
@@ -119,7 +127,7 @@ function behindTable(data) {
     h(
       "tr",
       {},
-      h("th", { scope: "row" }, each.hostname || each.id),
+      h("th", { scope: "row" }, h("a.plain", { href: fleetAddress(data.namespace, {}, each.id) }, each.hostname || each.id)),
       h("td", {}, h(`span.state.${each.state}`, {}, each.state)),
       h("td.number", {}, each.version ?? "–"),
       h("td", {}, ago(each.last_seen)),
@@ -133,6 +141,8 @@ function behindTable(data) {
     "div.scroll",
     { tabIndex: 0, role: "group", "aria-label": "Agents behind" },
     table,
-    rest > 0 ? h("p.quiet", {}, `… and ${plural(rest, "more agent")}; see Fleet.`) : null,
+    rest > 0
+      ? h("p.quiet", {}, `… and ${plural(rest, "more agent")}: `, h("a", { href: agentsIn("pending", data) }, "show all"))
+      : null,
   );
 }

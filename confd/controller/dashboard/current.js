@@ -1,7 +1,8 @@
 /** The current version, in a few facts. */
 
+import { copyButton } from "./copy.js";
 import { fill, h } from "./dom.js";
-import { ago, moment } from "./format.js";
+import { ago, moment, span } from "./format.js";
 
 /** A card that shows the current version. */
 export class Current {
@@ -15,7 +16,7 @@ export class Current {
   }
 
   /** Show the data of the event "config". */
-  show({ namespace, version, epoch, tag, author, comment, created_at: made, checksum }) {
+  show({ namespace, version, epoch, tag, author, comment, created_at: made, checksum, poll_interval_seconds: interval }) {
     const fact = (name, ...value) => [h("dt", {}, name), h("dd", {}, ...value)];
     fill(
       this.root,
@@ -25,9 +26,10 @@ export class Current {
         "dl",
         {},
         ...fact("Published", h("time", { dateTime: made, title: moment(made) }, ago(made)), ` by ${author}`),
-        ...fact("Tag", h("code", {}, tag)),
+        ...fact("Tag", h("code", {}, tag), " ", copyButton("the tag", tag)),
         ...fact("Epoch", String(epoch)),
-        ...fact("Checksum", h("code", { title: checksum }, `${checksum.slice(0, 19)}…`)),
+        ...fact("Checksum", h("code", { title: checksum }, `${checksum.slice(0, 19)}…`), " ", copyButton("the checksum", checksum)),
+        ...fact("Poll interval", span(interval)),
       ),
       h(
         "p.tools",

@@ -80,11 +80,12 @@ export function problem(error) {
 
 /**
  * Open a modal dialog. Escape closes it, and the focus returns.
+ * @param {string} [kind] "dialog", and a class for it
  * @returns {Promise<string>} the value that closed the dialog, "" for Escape
  */
-export function dialog(title, content, buttons) {
+export function dialog(title, content, buttons, kind = "dialog") {
   const id = `dialog-${title.replace(/\W+/g, "-")}`;
-  const box = h("dialog", { "aria-labelledby": id }, h("h2", { id }, title), content, h("footer", {}, ...buttons));
+  const box = h(kind, { "aria-labelledby": id }, h("h2", { id }, title), content, h("footer", {}, ...buttons));
   const before = document.activeElement;
   document.body.append(box);
   box.showModal();

@@ -45,6 +45,7 @@ export class Editor {
     try {
       const { CodeEditor } = await import("./code_editor.js");
       const attributes = {
+        tabindex: "0",
         "aria-label": "The document, as JSON",
         "aria-describedby": "editor-check editor-keys",
         "aria-errormessage": "editor-check",

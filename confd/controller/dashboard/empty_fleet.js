@@ -1,9 +1,8 @@
-/** What the fleet shows in place of rows: a way out of filters, or the command that starts a first agent. */
+/** What the fleet says beside or in place of rows: a number, a way out of filters, or the command of a first agent. */
 
+import { copyButton } from "./copy.js";
 import { h } from "./dom.js";
-
-/** Milliseconds for which a copy button says that it has copied. */
-const COPIED_MS = 2000;
+import { count, plural } from "./format.js";
 
 /** Offer to clear the filters, as no agent matches them. */
 export function nothingMatches(clear) {
@@ -15,18 +14,16 @@ export function firstAgent(namespace) {
   const controller = new URL(".", location.href).href.replace(/\/$/, "");
   const command = `twistd -n --pidfile= confd-agent --controller-url ${controller} --namespace ${namespace}`;
   const text = h("code", {}, command);
-  const copy = h("button", { type: "button", onclick: () => copied(copy, text) }, "Copy");
   return [
     h("p", {}, "No agent follows this namespace yet. Start one on the machine of a worker:"),
-    h("p.command", {}, text, copy),
+    h("p.command", {}, text, copyButton("the command", command)),
     h("p.quiet", {}, "AGENT_PASSWORD is the agent password of this controller."),
   ];
 }
 
-async function copied(button, text) {
-  // Only a secure page may write to the clipboard; the selection can be copied in any page.
-  getSelection().selectAllChildren(text);
-  await navigator.clipboard?.writeText(text.textContent).catch(() => null);
-  button.textContent = navigator.clipboard ? "Copied" : "Press Ctrl+C";
-  setTimeout(() => (button.textContent = "Copy"), COPIED_MS);
+/** Return how many agents match. */
+export function summary(found, all, { loaded, expected, selector }) {
+  if (loaded) return found === all ? plural(all, "agent") : `${count(found)} of ${plural(all, "agent")}`;
+  const known = expected && !selector ? ` of ${count(Math.max(all, expected))}` : "";
+  return all ? `Loading ${count(all)}${known}…` : "Loading…";
 }

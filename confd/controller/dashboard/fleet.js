@@ -1,21 +1,15 @@
 /** The table of the agents. */
 
 import { showAgent } from "./agent_dialog.js";
-import { Agents, STATES, errorOf, seen, stateOf } from "./agents.js";
-import { fill, h, harmless, problem } from "./dom.js";
-import { firstAgent, nothingMatches } from "./empty_fleet.js";
+import { Agents, STATES } from "./agents.js";
+import { button, fill, h, problem } from "./dom.js";
+import { firstAgent, nothingMatches, summary } from "./empty_fleet.js";
+import { saveCsv, saveJson } from "./export.js";
+import { filtersOf, fleetAddress, versionsIn } from "./filters.js";
+import { COLUMNS, makeChip, makeHead, makeRow, writeRow } from "./fleet_row.js";
+import { Groups } from "./groups.js";
 import { VirtualList } from "./virtual_list.js";
-import { ago, count, plural } from "./format.js";
-
-const COLUMNS = {
-  hostname: "Host",
-  state: "State",
-  version: "Version",
-  strategy: "Strategy",
-  seen: "Last seen",
-  error: "Error",
-  metadata: "Metadata",
-};
+import { count } from "./format.js";
 
 /** Milliseconds between two requests for the whole fleet: polls send no event, but move "last seen". */
 const PERIOD_MS = 30000;
@@ -28,8 +22,8 @@ export class Fleet {
   constructor(root, api) {
     const agents = new Agents();
     Object.assign(this, { api, agents, fresh: agents, frame: 0, loading: null, stale: true, soon: 0, visible: false });
-    this.wanted = { words: "", states: new Set(), column: "hostname", descending: false };
-    this.selector = "";
+    this.wanted = filtersOf(new URLSearchParams());
+    Object.assign(this, { selector: "", opened: "", found: [] });
     this.build(root);
     setInterval(() => this.visible && this.load(), PERIOD_MS);
   }
@@ -42,64 +36,50 @@ export class Fleet {
       oninput: () => this.want({ words: this.search.value }),
     });
     this.labels = field("region in (us,eu),!gpu", "Selector of labels", {
-      onchange: () => this.select(this.labels.value.trim()),
+      onchange: () => this.want({ selector: this.labels.value.trim() }),
     });
-    this.chips = Object.fromEntries(STATES.map((state) => [state, this.chip(state)]));
-    this.heads = Object.entries(COLUMNS).map(([column, label]) => this.head(column, label));
+    this.chips = Object.fromEntries(STATES.map((state) => [state, makeChip(state, () => this.toggle(state))]));
+    this.heads = Object.entries(COLUMNS).map(([column, label]) => makeHead(column, label, () => this.sort(column)));
     const canvas = h("div.canvas", { role: "presentation" });
-    const viewport = h(
-      "div.viewport",
-      { tabIndex: 0, role: "rowgroup", "aria-label": "Agents; scroll with the arrow keys" },
-      canvas,
-    );
+    const scroll = "Agents; scroll with the arrow keys";
+    const viewport = h("div.viewport", { tabIndex: 0, role: "rowgroup", "aria-label": scroll }, canvas);
     this.table = h(
       "div.table",
       { role: "table", "aria-label": "Agents" },
       h("div", { role: "rowgroup" }, h("div.row.head", { role: "row" }, ...this.heads)),
       viewport,
     );
-    this.rows = new VirtualList(viewport, canvas, () => this.row(), write);
+    const write = (row, agent, index) => writeRow(row, agent, index, this.address(agent.id));
+    this.rows = new VirtualList(viewport, canvas, makeRow, write);
+    this.groups = new Groups((change) => this.want(change));
+    this.versions = h("button.chip.plain", { type: "button", hidden: true, onclick: () => this.want({ version: "", behind: "" }) });
     this.says = h("div", {});
     this.empty = h("div.empty", { hidden: true });
     const chips = h("div.chips", { role: "group", "aria-label": "Only in these states" }, ...Object.values(this.chips));
     fill(
       root,
       h("header", {}, h("h1", { id: "fleet-title" }, "Fleet"), this.total),
-      h("div.tools", {}, this.search, this.labels, chips),
+      h("div.tools", {}, this.search, this.labels, chips, this.versions),
+      this.groups.root,
       this.says,
       this.empty,
       this.table,
+      h("p.tools", {}, this.saving("CSV", saveCsv), this.saving("JSON", saveJson)),
     );
   }
 
-  chip(state) {
-    const press = () => {
-      const { states } = this.wanted;
-      if (!states.delete(state)) states.add(state);
-      button.setAttribute("aria-pressed", states.has(state));
-      this.schedule();
-    };
-    const button = h(
-      `button.chip.${state}`,
-      { type: "button", "aria-pressed": "false", onclick: press },
-      state,
-      " ",
-      h("b", {}, "0"),
-    );
-    return button;
+  saving(format, save) {
+    return button(`Save as ${format}`, () => save(`agents-${this.api.namespace}`, this.found));
   }
 
-  head(column, label) {
-    const turn = () => this.want({ column, descending: this.wanted.column === column && !this.wanted.descending });
-    return h(`div.cell.of-${column}`, { role: "columnheader" }, h("button", { type: "button", onclick: turn }, label));
+  /** Show agents in a state, too, or no longer. */
+  toggle(state) {
+    this.want({ states: this.wanted.states.symmetricDifference(new Set([state])) });
   }
 
-  row() {
-    const open = () => showAgent(this.api, button.dataset.id);
-    const button = h("button.link", { type: "button", onclick: open });
-    const cells = Object.keys(COLUMNS).map((column) => h(`div.cell.of-${column}`, { role: "cell" }));
-    cells[0].append(button);
-    return h("div.row", { role: "row" }, ...cells);
+  /** Sort by a column, or turn its order around. */
+  sort(column) {
+    this.want({ column, descending: this.wanted.column === column && !this.wanted.descending });
   }
 
   /** Note how many agents follow the namespace. */
@@ -108,17 +88,47 @@ export class Fleet {
   }
 
   clearFilters() {
-    this.search.value = this.labels.value = "";
-    for (const state of STATES) this.chips[state].setAttribute("aria-pressed", "false");
-    this.wanted.states.clear();
-    this.want({ words: "" });
-    this.select("");
+    const { column, descending } = this.wanted;
+    this.want({ ...filtersOf(new URLSearchParams()), column, descending });
     this.search.focus();
   }
 
   want(change) {
-    Object.assign(this.wanted, change);
+    this.apply({ ...this.wanted, ...change });
+    this.note();
+  }
+
+  /** Show agents that match filters. */
+  apply(filters) {
+    this.wanted = filters;
+    if (this.search.value !== filters.words) this.search.value = filters.words;
+    this.labels.value = filters.selector;
+    this.versions.textContent = `${versionsIn(filters)} ✕`;
+    this.versions.hidden = !versionsIn(filters);
+    this.select(filters.selector);
     this.schedule();
+  }
+
+  /** Keep the filters in the address. */
+  note() {
+    if (this.visible) history.replaceState(null, "", this.address(this.opened));
+  }
+
+  /** Return the address of an agent in this page, or of the fleet, with the present filters. */
+  address(agent) {
+    return fleetAddress(this.api.namespace, this.wanted, agent);
+  }
+
+  /** Open the dialog of an agent, or close it: the address names the agent. */
+  async open(id) {
+    if (id === this.opened) return;
+    this.opened = id;
+    document.querySelector("dialog.of-agent")?.close();
+    if (!id) return;
+    await showAgent(this.api, id);
+    if (this.opened !== id) return;
+    this.opened = "";
+    this.note();
   }
 
   /** Show only agents that match a selector. The controller compares their labels with it. */
@@ -128,9 +138,13 @@ export class Fleet {
     this.clear();
   }
 
-  /** Load the agents when the view becomes visible. */
-  show(visible) {
+  /** Load the agents when the view becomes visible, with the filters of the address. */
+  show(visible, query) {
     this.visible = visible;
+    if (visible) {
+      this.apply(filtersOf(query));
+      this.open(query.get("agent") ?? "");
+    }
     if (visible && this.stale) this.load();
     this.schedule();
   }
@@ -204,10 +218,15 @@ export class Fleet {
   }
 
   draw() {
-    const found = this.agents.select(this.wanted);
+    const { agents: found, groups } = this.agents.select(this.wanted);
+    this.found = found;
+    this.groups.show(this.agents.labels(), groups, this.wanted);
     const all = this.agents.byId.size;
     const counts = this.agents.counts();
-    for (const state of STATES) this.chips[state].lastChild.textContent = count(counts[state]);
+    for (const state of STATES) {
+      this.chips[state].lastChild.textContent = count(counts[state]);
+      this.chips[state].setAttribute("aria-pressed", this.wanted.states.has(state));
+    }
     Object.keys(COLUMNS).forEach((column, place) => {
       const order = this.wanted.descending ? "descending" : "ascending";
       this.heads[place].setAttribute("aria-sort", this.wanted.column === column ? order : "none");
@@ -227,24 +246,4 @@ export class Fleet {
     this.vacancy = kind;
     fill(this.empty, ...(kind === "filtered" ? nothingMatches(() => this.clearFilters()) : kind ? firstAgent(kind) : []));
   }
-}
-
-function summary(found, all, { loaded, expected, selector }) {
-  if (loaded) return found === all ? plural(all, "agent") : `${count(found)} of ${plural(all, "agent")}`;
-  const known = expected && !selector ? ` of ${count(Math.max(all, expected))}` : "";
-  return all ? `Loading ${count(all)}${known}…` : "Loading…";
-}
-
-function write(row, agent, index) {
-  row.setAttribute("aria-rowindex", index + 2);
-  const [host, state, version, strategy, last, error, metadata] = row.children;
-  const button = host.firstChild;
-  button.dataset.id = agent.id;
-  button.textContent = harmless(agent.hostname || agent.id);
-  fill(state, h(`span.state.${stateOf(agent)}`, {}, stateOf(agent)));
-  version.textContent = agent.applied_version ?? "–";
-  strategy.textContent = harmless(agent.strategy || "–");
-  last.textContent = ago(seen(agent));
-  error.textContent = error.title = harmless(errorOf(agent));
-  metadata.textContent = metadata.title = harmless(agent.metadata);
 }

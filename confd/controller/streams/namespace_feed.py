@@ -241,6 +241,7 @@ def config_event(namespace: str, version: VersionSummary) -> bytes:
         "comment": version.comment,
         "created_at": rfc3339(version.created_at),
         "checksum": version.checksum,
+        "poll_interval_seconds": version.poll_interval,
     }
     return sse.frame(CONFIG, strict_json.encode(body), str(version.tag))
 
