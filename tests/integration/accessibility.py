@@ -23,7 +23,8 @@ _RUN = """async () => {
 }"""
 
 #: The rows of a list on a phone stretch their button over themselves.
-_SMALL = """(least) => [...document.querySelectorAll("a, button, select, summary, textarea, input:not([type=radio])")]
+_SMALL = """(least) => [...document.querySelectorAll("a, button, select, summary, textarea, input, .choice")]
+  .filter((each) => !["radio", "checkbox"].includes(each.type))
   .filter((each) => each.checkVisibility() && each.offsetWidth)
   .map((each) => [each, getComputedStyle(each, "::after").position === "absolute" ? each.closest(".row") : each])
   .filter(([, area]) => area.offsetHeight < least)

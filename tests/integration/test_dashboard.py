@@ -211,10 +211,28 @@ class ChangeTests(DashboardTestCase):
             self.shown(page.get_by_text("with the document of version 1"))
             eventually(lambda: hit(worker) == "/first")
             page.get_by_role("link", name="Audit").click()
-            self.shown(page.get_by_text("POST /api/v1/config/rollback"))
+            self.shown(page.get_by_role("rowheader", name="rolled back"))
         lines = self.config(of="/history").json()["items"]
         self.assertEqual([each.get("rollback_of") for each in lines], [1, None, None])
         self.assertEqual(lines[1]["comment"], "A better page")
+
+    def test_page_of_a_version(self) -> None:
+        """The page of a version has its facts, its document and what it changed; it is copied, saved and published."""
+        self.publish("second")
+        self.publish("third")
+        with self.visiting("history") as page:
+            page.get_by_role("link", name="2", exact=True).click()
+            self.shown(page.get_by_role("heading", name="Changes since version 1"))
+            self.shown(page.get_by_role("heading", name="Changes until the current version 3"))
+            self.assertIn("/second", page.get_by_label("Document", exact=True).inner_text())
+            with page.expect_download() as saving:
+                page.get_by_role("button", name="Download").click()
+            self.assertEqual(json.loads(Path(saving.value.path()).read_text("utf-8")), self.document("second"))
+            page.get_by_role("button", name="Copy the document").click()
+            self.shown(page.get_by_role("button", name=re.compile("Copied|Ctrl")))
+            page.get_by_role("button", name="Roll back…").click()
+            page.get_by_role("button", name="Publish as version 4").click()
+            self.shown(page.get_by_text("Version 4 is published, with the document of version 2."))
 
     def test_undo(self) -> None:
         """Undo and redo go through typing, Format and Discard, one step each."""
@@ -623,6 +641,30 @@ class AppearanceTests(DashboardTestCase):
         visiting.go("configuration", self.namespace)
         self.shown(page.get_by_text("Live", exact=True))
         return page
+
+    def test_help(self) -> None:
+        """Keys lead to views and to the filter unless a person turns them off; a theme outlives a reload."""
+        background = "getComputedStyle(document.documentElement).backgroundColor"
+        with self.visiting("overview") as page:
+            self.shown(page.get_by_text("Live", exact=True))
+            page.keyboard.press("g")
+            page.keyboard.press("a")
+            self.shown(page.get_by_role("heading", name="Audit"))
+            page.keyboard.press("/")
+            page.keyboard.type("g o no such entry")
+            self.shown(page.get_by_text(re.compile("^0 of ")))
+            page.evaluate("document.activeElement.blur()")
+            page.keyboard.press("?")
+            page.get_by_label("Theme").select_option("dark")
+            self.assertEqual(page.evaluate(background), "rgb(16, 22, 21)")
+            page.get_by_label("Listen for these keys").uncheck()
+            page.keyboard.press("Escape")
+            page.reload()
+            self.shown(page.get_by_role("heading", name="Audit"))
+            self.assertEqual(page.evaluate(background), "rgb(16, 22, 21)")
+            page.keyboard.press("g")
+            page.keyboard.press("o")
+            self.assertIn("#audit/", page.url)
 
     def test_narrow(self) -> None:
         """On 360 pixels nothing overflows, in either theme."""

@@ -12,11 +12,16 @@ import { Events } from "./events.js";
 import { Fleet } from "./fleet.js";
 import { Current } from "./current.js";
 import { Health } from "./health.js";
+import { Help } from "./help.js";
 import { History } from "./history.js";
 import { Rollout } from "./rollout.js";
+import { Version } from "./version.js";
 import { ago } from "./format.js";
 
-const VIEWS = ["overview", "configuration", "history", "changes", "fleet", "audit"];
+const VIEWS = ["overview", "configuration", "history", "version", "changes", "fleet", "audit"];
+
+/** The link of the navigation for a view that has none. */
+const PARENTS = { version: "history" };
 
 /** Milliseconds between two updates of "12 s ago". */
 const TICK_MS = 10000;
@@ -34,6 +39,8 @@ class App {
     this.history = new History(byId("versions"), this.api);
     this.changes = new Changes(byId("changes"));
     this.audit = new Audit(byId("attempts"));
+    this.version = new Version(byId("version"));
+    this.help = new Help(byId("help"), (view) => (location.hash = `${view}/${this.namespace}`));
     this.health = new Health(byId("health"));
     this.current = new Current(byId("current"));
     this.rollout = new Rollout(byId("rollout"));
@@ -73,13 +80,14 @@ class App {
     for (const link of document.querySelectorAll("nav a")) {
       const [there] = link.hash.slice(1).split("/");
       link.hash = `${there}/${this.namespace}`;
-      if (there === this.view) link.setAttribute("aria-current", "page");
+      if (there === (PARENTS[this.view] ?? this.view)) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
     document.title = `${this.view[0].toUpperCase()}${this.view.slice(1)} · confd`;
     this.editor.show(this.view === "configuration");
     this.fleet.show(this.view === "fleet", asked);
     this.history.show(this.view === "history");
+    this.version.show(this.view === "version", asked);
     this.changes.show(this.view === "changes");
     this.audit.show(this.view === "audit");
     this.health.show(this.view === "overview");
@@ -92,8 +100,8 @@ class App {
   move(namespace) {
     this.namespace = namespace;
     this.api = new Api(namespace);
-    const { editor, fleet, history, changes, audit, health, current, convergence, rollout } = this;
-    for (const part of [editor, fleet, history, changes, audit, health, current, convergence, rollout])
+    const { editor, fleet, history, version, changes, audit, health, current, convergence, rollout } = this;
+    for (const part of [editor, fleet, history, version, changes, audit, health, current, convergence, rollout])
       part.move(this.api);
     this.connection.choices([], namespace, this.view);
     this.offered = "";

@@ -1,7 +1,9 @@
 /** The audit log. */
 
-import { fill, h, problem } from "./dom.js";
-import { ago, moment } from "./format.js";
+import { inWords } from "./audit_words.js";
+import { button, fill, h, problem } from "./dom.js";
+import { saveJson } from "./export.js";
+import { ago, moment, plural } from "./format.js";
 
 /** The audit log of the whole controller, newest first. */
 export class Audit {
@@ -9,6 +11,9 @@ export class Audit {
     Object.assign(this, { api: null, items: [], visible: false });
     this.body = h("tbody", {});
     this.says = h("div", {});
+    this.search = h("input", { type: "search", placeholder: "Who, what, namespace…", "aria-label": "Filter the entries", oninput: () => this.draw() });
+    this.refused = h("input", { type: "checkbox", onchange: () => this.draw() });
+    this.total = h("p.quiet", { role: "status" });
     this.older = h(
       "button",
       { type: "button", hidden: true, onclick: () => this.load(this.next) },
@@ -21,8 +26,10 @@ export class Audit {
         "header",
         {},
         h("h1", { id: "audit-title" }, "Audit"),
-        h("p.quiet", {}, "All namespaces. Each entry holds the hash of the entry before it."),
+        h("p.quiet", {}, "All namespaces. Each entry holds the hash of the entry before it; confdctl audit verify checks them."),
       ),
+      h("div.tools", {}, this.search, h("label.choice", {}, this.refused, " Only refused"), button("Save as JSON", () => saveJson("audit", this.found()))),
+      this.total,
       this.says,
       h(
         "div.scroll",
@@ -58,14 +65,31 @@ export class Audit {
       this.next = page.next;
       this.older.hidden = !this.next;
       fill(this.says);
-      fill(this.body, ...this.items.map(row));
+      this.draw();
     } catch (error) {
       fill(this.says, problem(error));
     }
   }
+
+  /** Return the loaded entries that match the filter. */
+  found() {
+    const words = this.search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    return this.items.filter((entry) => {
+      if (this.refused.checked && entry.outcome === "done") return false;
+      const text = [entry.who, entry.subject, entry.peer, entry.action, inWords(entry), entry.target, entry.namespace, entry.outcome, entry.detail].join(" ").toLowerCase();
+      return words.every((word) => text.includes(word));
+    });
+  }
+
+  draw() {
+    const found = this.found();
+    this.total.textContent = `${found.length} of ${plural(this.items.length, "loaded entry").replace("entrys", "entries")}`;
+    fill(this.body, ...found.map(row));
+  }
 }
 
-function row({ at, who, peer, action, target, outcome, detail }) {
+function row(entry) {
+  const { at, who, peer, action, target, outcome, detail } = entry;
   const kind = outcome === "done" ? "applied" : "failed";
   return h(
     "tr",
@@ -73,7 +97,7 @@ function row({ at, who, peer, action, target, outcome, detail }) {
     h("td", {}, h("time", { dateTime: at, title: moment(at) }, ago(at))),
     h("td", {}, who || "not signed in"),
     h("td", {}, peer),
-    h("th.long", { scope: "row" }, action, target ? h("span.tag", {}, target) : null),
+    h("th.long", { scope: "row", title: action }, inWords(entry), target ? h("span.tag", {}, target) : null),
     h("td.long", {}, h(`span.state.${kind}`, {}, outcome), detail ? ` ${detail}` : ""),
   );
 }

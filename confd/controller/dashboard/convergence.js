@@ -6,7 +6,8 @@ import { fill, h } from "./dom.js";
 import { fleetAddress } from "./filters.js";
 import { ago, count, duration, percent, plural } from "./format.js";
 
-const STATES = ["applied", "applying", "pending", "failed", "silent", "passed"];
+/** The states of agents, in the order of the bar. */
+export const STATES = ["applied", "applying", "pending", "failed", "silent", "passed"];
 
 const HOPS = {
   commit: "Commit",
@@ -76,13 +77,15 @@ export class Convergence {
   }
 }
 
-function sentence({ applied, targeted, version, published_at: published }) {
+/** Say in a sentence how many agents have a version. */
+export function sentence({ applied, targeted, version, published_at: published }) {
   if (targeted === 0) return `Version ${version} is current; no agent follows this namespace yet.`;
   const have = applied === 1 ? "has" : "have";
   return `${count(applied)} of ${plural(targeted, "agent")} ${have} version ${version}, published ${ago(published)}.`;
 }
 
-function legend(data) {
+/** Return the number of agents in each state, as links to the agents. */
+export function legend(data) {
   const shown = STATES.filter((state) => state !== "passed" || data.passed);
   return h(
     "ul.legend",
@@ -122,7 +125,8 @@ function hops(data) {
   return h("table.hops", {}, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows));
 }
 
-function behindTable(data) {
+/** Return a table of agents that do not have a version. */
+export function behindTable(data, name = "Agents behind") {
   const rows = data.laggards.map((each) =>
     h(
       "tr",
@@ -139,7 +143,7 @@ function behindTable(data) {
   const table = h("table.list", {}, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows));
   return h(
     "div.scroll",
-    { tabIndex: 0, role: "group", "aria-label": "Agents behind" },
+    { tabIndex: 0, role: "group", "aria-label": name },
     table,
     rest > 0
       ? h("p.quiet", {}, `… and ${plural(rest, "more agent")}: `, h("a", { href: agentsIn("pending", data) }, "show all"))

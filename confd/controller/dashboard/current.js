@@ -3,6 +3,7 @@
 import { copyButton } from "./copy.js";
 import { fill, h } from "./dom.js";
 import { ago, moment, span } from "./format.js";
+import { versionAddress } from "./version.js";
 
 /** A card that shows the current version. */
 export class Current {
@@ -20,7 +21,7 @@ export class Current {
     const fact = (name, ...value) => [h("dt", {}, name), h("dd", {}, ...value)];
     fill(
       this.root,
-      h("p.headline", {}, h("strong", {}, `Version ${version}`)),
+      h("p.headline", {}, h("strong", {}, h("a.plain", { href: versionAddress(namespace, version) }, `Version ${version}`))),
       comment ? h("blockquote", {}, comment) : null,
       h(
         "dl",

@@ -1,10 +1,11 @@
 /** The history of a namespace: show, compare, roll back. */
 
-import { confirmAndPublish } from "./publish_dialog.js";
 import { compare } from "./diff.js";
-import { fill, h, problem } from "./dom.js";
+import { fill, h } from "./dom.js";
 import { ago, moment } from "./format.js";
 import { PagedList } from "./paged_list.js";
+import { rollBack } from "./rollback.js";
+import { versionAddress } from "./version.js";
 
 /** The versions of a namespace, newest first. */
 export class History extends PagedList {
@@ -93,7 +94,7 @@ export class History extends PagedList {
     return h(
       "tr",
       {},
-      h("th.number", { scope: "row" }, String(version)),
+      h("th.number", { scope: "row" }, h("a", { href: versionAddress(this.api.namespace, version) }, String(version))),
       h("td", {}, h("time", { dateTime: made, title: moment(made) }, ago(made))),
       h("td", {}, author),
       h("td.long", {}, comment, source ? h("span.tag", {}, `rollback to ${source}`) : null, polls(item, before), badge(item), origin(item), emergency(item)),
@@ -105,28 +106,7 @@ export class History extends PagedList {
     const { api } = this;
     // The current version on the page: the person rolls back no version that the page does not show.
     const etag = `"${this.current().tag}"`;
-    fill(this.says);
-    try {
-      const done = await confirmAndPublish(
-        `Roll back to version ${version}`,
-        (options) => api.rollback(version, { ...options, etag }),
-        api,
-        `roll back to version ${version}`,
-      );
-      if (done)
-        fill(
-          this.says,
-          h(
-            "p.done",
-            { role: "status" },
-            done.rollout
-              ? `${done.message}: version ${done.version} has the document of version ${version}.`
-              : `Version ${done.version} is published, with the document of version ${version}.`,
-          ),
-        );
-    } catch (error) {
-      fill(this.says, problem(error));
-    }
+    await rollBack(api, version, etag, this.says);
     this.refresh();
   }
 }

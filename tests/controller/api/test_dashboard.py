@@ -9,6 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.controller.access.test_matrix import ROWS
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 
 #: The checksum of the editor.
@@ -75,6 +76,13 @@ class DashboardTests(SynchronousTestCase):
         licences = (FOLDER / "codemirror.LICENSE.txt").read_text("utf-8")
         for part in ("@codemirror/view", "@lezer/common", "style-mod"):
             self.assertRegex(licences, rf"(?m)^{part} [\d.]+ \(MIT\)$")
+
+    def test_the_audit_view_has_words_for_each_change(self) -> None:
+        """What people and scripts change has a row in the words of the audit view."""
+        words = (FOLDER / "audit_words.js").read_text("utf-8")
+        agents = {"POST /api/v1/register", "POST /api/v1/report"}
+        changes = {each for each in ROWS if not each.startswith("GET ")} - agents
+        self.assertEqual({each for each in changes if f'"{each}"' not in words}, set())
 
     def test_sizes(self) -> None:
         """A module fits on a few screens."""
