@@ -150,6 +150,15 @@ class Visit:
         return self.page
 
 
+def write_document(page: Any, text: str) -> None:
+    """Put a text into the editor of the dashboard after it has its document."""
+    page.locator(".cm-content[aria-readonly=false]").wait_for()
+    page.get_by_label("The document, as JSON").focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Delete")
+    page.keyboard.insert_text(text)
+
+
 @contextmanager
 def visit(
     chromium: Browser, origin: str, width: int = 1280, height: int = 860, seconds: float = VISIT_SECONDS, **options: Any

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.integration.browser import browser, visit
+from tests.integration.browser import browser, visit, write_document
 from tests.integration.fleet import ADMIN, AGENT, Fleet, request
 
 #: Agents in the pictures.
@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
                 for view in ("overview", "fleet", "history"):
                     draw(visiting.go(view), folder / f"{view}-{scheme}.png")
                 page = visiting.go("configuration")
-                page.get_by_label("The document, as JSON").fill(json.dumps(THIRD, indent=2))
+                write_document(page, json.dumps(THIRD, indent=2))
                 page.get_by_role("button", name="Review and publish").click()
                 page.get_by_label("Comment").fill("Search is slow in the evening: try once more")
                 draw(page, folder / f"publish-{scheme}.png")

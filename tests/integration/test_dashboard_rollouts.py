@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from unittest import skipUnless
 
 from tests.budgets import budget
 from tests.integration.accessibility import faults
+from tests.integration.browser import write_document
+from tests.integration.first_minutes import ROOT, shop, walk
 from tests.integration.fleet import AGENT, eventually
 from tests.integration.test_dashboard import VIEWS, DashboardTestCase, Together
 
@@ -60,7 +63,7 @@ class RolloutTests(DashboardTestCase):
     def test_from_the_dialog_to_the_end(self) -> None:
         """The plan is chosen and its waves are shown; then the strip follows, and its buttons work by keyboard."""
         with self.visiting() as page:
-            self.edit(page, json.dumps(self.document("second")))
+            write_document(page, json.dumps(self.document("second")))
             page.get_by_role("button", name="Review and publish").click()
             page.get_by_label("Deliver").select_option("careful")
             self.shown(page.locator("dialog .plan li").get_by_text("All agents"))
@@ -138,7 +141,7 @@ class RolloutTests(DashboardTestCase):
         """A publish ends the rollout, and the dialog says so before."""
         self.start({"waves": [{"count": 1}]})
         with self.visiting(width=320, height=700) as page:
-            self.edit(page, json.dumps(self.document("urgent")))
+            write_document(page, json.dumps(self.document("urgent")))
             page.get_by_role("button", name="Review and publish").click()
             self.shown(page.locator("dialog").get_by_text("A rollout is open. This publish ends it"))
             page.get_by_role("button", name="End the rollout and publish version 3").click()
@@ -159,6 +162,15 @@ class RolloutTests(DashboardTestCase):
                     page.keyboard.press("Escape")
                     eventually(lambda: page.locator("dialog").count() == 0)
         self.verb(number, "abort")
+
+    @skipUnless(budget(False, True), "only make test-full goes the way of the pictures")
+    def test_first_minutes(self) -> None:
+        """A person publishes, sees a rollout fail without harm, and rolls back, as the quickstart shows."""
+        shown: list[str] = []
+        with shop(self.fleet, "shop"), self.visiting("overview") as page:
+            walk(page, "shop", shown.append)
+        text = (ROOT / "docs/quickstart.rst").read_text("utf-8")
+        self.assertEqual([name for name in shown if f"images/{name}.png" not in text], [])
 
     def test_accessible(self) -> None:
         """No view and no dialog breaks a rule of WCAG 2.2 A or AA, in either theme, at 320, 390 and 1280 pixels."""

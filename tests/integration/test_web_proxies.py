@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 from attrs import define
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.integration.browser import MISSING, browser, visit
+from tests.integration.browser import MISSING, browser, visit, write_document
 from tests.integration.commands import confdctl
 from tests.integration.fleet import ADMIN, PATIENCE, clean_environment, eventually, hit, request, staged
 from tests.integration.servers import Server, missing
@@ -247,7 +247,7 @@ class ProxyTests(SynchronousTestCase):
             page = visiting.page
             page.on("request", record)
             page.goto(f"{base}#configuration/default")
-            page.get_by_label("The document, as JSON").fill(f'{{"url": "{self.target}/typed-{name}"}}')
+            write_document(page, f'{{"url": "{self.target}/typed-{name}"}}')
             page.get_by_role("button", name="Review and publish").click()
             page.get_by_role("button", name="Publish as version").click()
             page.get_by_text("is published.").first.wait_for()

@@ -83,7 +83,7 @@ export class Agents {
   /**
    * Return the matching agents, sorted, and their number in each group before the filter by a group.
    * @param {{words: string, states: Set<string>, version: string, behind: string, by: string, is: ?string,
-   *   column: string, descending: boolean}} wanted an agent matches if its texts contain all words; what is empty
+   *   column: string, descending: boolean}} wanted an agent matches if its texts contain all words; an empty value
    *   matches all agents
    */
   select({ words, states, version, behind, by, is, column, descending }) {

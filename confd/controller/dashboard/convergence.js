@@ -66,7 +66,7 @@ export class Convergence {
     fill(
       this.behind,
       data.laggards.length
-        ? behindTable(data)
+        ? behindTable(data, data.laggards, "Agents behind")
         : h("p.quiet", {}, data.targeted ? "All agents have it." : "No agent follows this namespace yet."),
     );
   }
@@ -126,8 +126,8 @@ function hops(data) {
 }
 
 /** Return a table of agents that do not have a version. */
-export function behindTable(data, name = "Agents behind") {
-  const rows = data.laggards.map((each) =>
+export function behindTable(data, agents, name) {
+  const rows = agents.map((each) =>
     h(
       "tr",
       {},
@@ -139,7 +139,7 @@ export function behindTable(data, name = "Agents behind") {
     ),
   );
   const heads = ["Host", "State", "Has version", "Last seen", "Error"].map((text) => h("th", { scope: "col" }, text));
-  const rest = data.targeted - data.applied - data.passed - data.laggards.length;
+  const rest = data.targeted - data.applied - data.passed - agents.length;
   const table = h("table.list", {}, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows));
   return h(
     "div.scroll",

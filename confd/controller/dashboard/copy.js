@@ -5,7 +5,7 @@ import { fill, h } from "./dom.js";
 /** Milliseconds for which a button says that it has copied. */
 const COPIED_MS = 2000;
 
-/** Return a button that copies a text. @param {string} what is copied, for screen readers: "the tag" */
+/** Return a button that copies a text. @param {string} what for screen readers, such as "the tag" */
 export function copyButton(what, text) {
   const label = ["Copy", h("span.unseen", {}, ` ${what}`)];
   const button = h("button.copy", { type: "button", onclick: () => copy(button, label, text) }, ...label);

@@ -1,4 +1,4 @@
-/** The page of one version: its document, what it changed, and what became of it. */
+/** The page of one version: its document, its differences and its convergence. */
 
 import { bar } from "./bar.js";
 import { STATES, behindTable, legend, sentence } from "./convergence.js";
@@ -104,13 +104,13 @@ function described(facts) {
 }
 
 function convergence(data) {
-  const failed = { ...data, laggards: data.laggards.filter(({ state }) => state === "failed") };
+  const failed = data.laggards.filter(({ state }) => state === "failed");
   return [
     h("h2", {}, "Convergence"),
     h("p", {}, sentence(data)),
     bar(STATES, data, 20, 5),
     legend(data),
-    failed.laggards.length ? behindTable(failed, "Agents that failed it") : null,
+    failed.length ? behindTable(data, failed, "Agents that failed it") : null,
   ];
 }
 
