@@ -160,6 +160,7 @@ class DashboardTestCase(SynchronousTestCase):
 
     def text(self, page: Any) -> str:
         """Return the text in the editor: the page has elements for the visible lines only."""
+        page.locator(".cm-editor").wait_for()
         found: str = page.evaluate(
             """async () => {
                 const { EditorView } = await import("/dashboard/codemirror.js");
