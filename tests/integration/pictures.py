@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.integration.browser import browser, visit, write_document
+from tests.integration.browser import browser, visit
 from tests.integration.fleet import ADMIN, AGENT, Fleet, request
 
 #: Agents in the pictures.
@@ -22,7 +22,6 @@ CROWD = 600
 
 FIRST = {"url": "https://search.example.net/health", "timeout": 1.5, "features": {"retry": 1, "cache": True}}
 SECOND = FIRST | {"timeout": 2.5, "features": {"retry": 2, "cache": True, "preview": "eu"}}
-THIRD = SECOND | {"features": {"retry": 3, "cache": True, "preview": "eu"}}
 
 
 def main(folder: Path) -> None:
@@ -36,15 +35,8 @@ def main(folder: Path) -> None:
         chromium = stack.enter_context(browser())
         for scheme in ("light", "dark"):
             with visit(chromium, fleet.url, 1280, 900, color_scheme=scheme) as visiting:
-                for view in ("overview", "fleet", "history"):
+                for view in ("overview", "fleet"):
                     draw(visiting.go(view), folder / f"{view}-{scheme}.png")
-                page = visiting.go("configuration")
-                write_document(page, json.dumps(THIRD, indent=2))
-                page.get_by_role("button", name="Review and publish").click()
-                page.get_by_label("Comment").fill("Search is slow in the evening: try once more")
-                draw(page, folder / f"publish-{scheme}.png")
-        with visit(chromium, fleet.url, 360, 740) as visiting:
-            draw(visiting.go("overview"), folder / "overview-narrow.png")
 
 
 def draw(page: Any, path: Path) -> None:
