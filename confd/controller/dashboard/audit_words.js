@@ -19,6 +19,7 @@ const VERBS = {
   "POST /api/v1/namespaces/<name>/policy": ["set a policy", "set a policy"],
   "DELETE /api/v1/agents/<agent_id>": ["forgot an agent", "forget an agent"],
   "POST /api/v1/agents/<agent_id>/labels": ["set labels of an agent", "set labels of an agent"],
+  "POST /api/v1/agents/<agent_id>/reset": ["reset an agent", "reset an agent"],
   "DELETE /api/v1/blocked/<agent_id>": ["unblocked an agent", "unblock an agent"],
   "GET /api/v1/backup": ["read a backup", "read a backup"],
   "POST /api/v1/webhooks/ping": ["sent a ping to a webhook", "send a ping to a webhook"],
