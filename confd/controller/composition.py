@@ -29,7 +29,6 @@ from confd.controller.api.cluster import ClusterApi
 from confd.controller.api.configs import ConfigsApi
 from confd.controller.api.convergence import ConvergenceApi
 from confd.controller.api.dashboard import pages
-from confd.controller.api.document_schema import DocumentSchemaApi
 from confd.controller.api.events import EventsApi
 from confd.controller.api.freezes import FreezesApi
 from confd.controller.api.history import HistoryApi
@@ -256,7 +255,6 @@ def compose(
         ),
         RolloutsApi(rollouts, rollout_starts, proposals, configs, reader, registry, convergence, offload),
         PlansApi(rollouts),
-        DocumentSchemaApi(schema),
         HistoryApi(store, store, store, store, reader, offload),
         NamespacesApi(configs, snapshot, reader, registry, offload, reactor),
         ClusterApi(configs, identity, snapshot, registry, herd, store),
@@ -279,7 +277,7 @@ def compose(
         ReadReadiness({"configurations": snapshot, "feed": feed, "streams": config_stream}),
         EventsApi(event_feed, reader, ends),
         MetricsEndpoint(metrics, reactor),
-        *pages(reactor),
+        *pages(reactor, schema),
     ]
     for part in (
         webhooks.senders,
