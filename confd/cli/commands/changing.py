@@ -43,6 +43,8 @@ class DocumentChange:
         # Before the question for a password, which reads the same standard input.
         given = None if self.file is None else read_argument(session, self.file, self.format)
         publisher = ChangePublisher(session, options)
+        if self.in_editor:
+            publisher.require_consent()
         answer = session.controller.call("GET", "/api/v1/config", query={"namespace": session.namespace})
         tag = tag_of(answer)
         start = value_of(answer)["data"] if given is None else given

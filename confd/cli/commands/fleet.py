@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
 from confd.cli.command import Command
@@ -124,7 +126,7 @@ def watch(session: Session, only: str | None, count: int | None) -> None:
     pause, seen = _FIRST_PAUSE_SECONDS, 0
     while True:
         try:
-            for name, value in session.controller.events(namespace=session.namespace):
+            for name, value in _in_order(session.controller.events(namespace=session.namespace)):
                 pause = _FIRST_PAUSE_SECONDS
                 if name == "heartbeat" or only not in (None, name):
                     continue
@@ -141,6 +143,23 @@ def watch(session: Session, only: str | None, count: int | None) -> None:
         session.screen.say(f"{printable(broken)} Reconnecting in {pause:.3g} s.")
         session.clock.sleep(pause)
         pause = min(2 * pause, _MAX_PAUSE_SECONDS)
+
+
+def _in_order(events: Iterator[tuple[str, JsonObject]]) -> Iterator[tuple[str, JsonObject]]:
+    """Yield events; the convergence of a new version follows the event of the version, which may arrive behind it."""
+    current = 0
+    held: list[tuple[str, JsonObject]] = []
+    for name, value in events:
+        if name == "config":
+            current = value["version"]
+            yield name, value
+        elif name == "convergence" and value["version"] > current and not held:
+            held.append((name, value))
+            continue
+        yield from held
+        held.clear()
+        if name != "config":
+            yield name, value
 
 
 def _event_words(session: Session, name: str, value: JsonObject) -> str:

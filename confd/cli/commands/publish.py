@@ -176,8 +176,12 @@ class ChangePublisher:
     _options: PublishOptions
     _result: JsonObject | None = None
 
-    def __attrs_post_init__(self) -> None:
-        # Before the user edits anything.
+    def require_consent(self) -> None:
+        """
+        Refuse to begin a change that no question could confirm, before the user edits anything.
+
+        @raise CommandError: neither an option that agrees in advance nor a terminal.
+        """
         self._session.require_consent(self._options.yes or self._options.dry_run or self._options.propose)
 
     def publish(self, change: Submission) -> bool:

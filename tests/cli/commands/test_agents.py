@@ -255,6 +255,22 @@ class WatchTests(SynchronousTestCase):
             ],
         )
 
+    def test_watch_prints_a_version_before_its_convergence(self):
+        pieces = [Reply(200, {}, b"")]
+        newer = self.config | {"version": 4, "tag": "1a2b3c4d.1.4"}
+        for name, value in (
+            ("config", self.config), ("convergence", convergence(applied=4)),
+            ("convergence", convergence(pending=4) | {"version": 4}), ("config", newer),
+            ("convergence", convergence(pending=2) | {"version": 5}), ("heartbeat", {}), ("config", self.config),
+        ):  # fmt: skip
+            pieces.append(sse.frame(name, json.dumps(value).encode()))
+        self.cli.controller.pieces = [pieces]
+        out = self.cli.type("watch", "--count", "6", "-o", "json").out
+        found = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual([(each["event"], each["data"]["version"]) for each in found], [
+            ("config", 3), ("convergence", 3), ("config", 4), ("convergence", 4), ("convergence", 5), ("config", 3),
+        ])  # fmt: skip
+
     def test_watch_prints_json_lines_of_the_chosen_kind(self):
         self.cli.controller.pieces = [self._connection(agents=self.agents, config=self.config)]
         ended = self.cli.type("watch", "--count", "1", "--only", "config", "-o", "json")

@@ -152,6 +152,14 @@ class ChangeTests(SynchronousTestCase):
         self.assertIn("/url", self.done("validate", "-", status=Exit.INVALID, stdin=b'{"url": "ftp://x"}').err)
         self.assertEqual(self.live.document(), before)
 
+    def test_arguments_are_checked_before_the_terminal(self):
+        for words, status in (
+            (["rollback", "99"], Exit.NOT_FOUND), (["set", "url=ftp://x"], Exit.INVALID),
+            (["agents", "forget", "nobody"], Exit.NOT_FOUND), (["set", "n=1"], Exit.USAGE), (["edit"], Exit.USAGE),
+        ):  # fmt: skip
+            ended = self.done(*words, status=status)
+            self.assertEqual("no terminal" in ended.err, status is Exit.USAGE, ended.err)
+
     def test_unset_removes_keys(self):
         self.done("unset", "limits.rate", "n", "-y")
         self.assertEqual(self.document(), {"url": "https://a.example", "limits": {"burst": 2}})
