@@ -79,15 +79,22 @@ def read_agents(
     """
     Return agents of the namespace, and whether more of them match.
 
-    @param state: only agents in this state.
+    @param state: only agents in this state; the API has no state for C{pending}.
     @param select: only agents whose labels match this selector.
     @param match: only agents with this text in id, hostname or metadata.
     """
     found: list[JsonObject] = []
-    query: dict[str, object] = {"namespace": session.namespace, "state": state, "select": select or None, "limit": 500}
+    query: dict[str, object] = {
+        "namespace": session.namespace,
+        "state": None if state == "pending" else state,
+        "select": select or None,
+        "limit": 500,
+    }
     while True:
         answer = session.controller.call("GET", "/api/v1/agents", query=query)
         for each in value_of(answer):
+            if state == "pending" and each["state"] is not None:
+                continue
             if any(match in (each[key] or "") for key in ("id", "hostname", "metadata")):
                 if len(found) == limit:
                     return found, True

@@ -18,7 +18,7 @@ from confd.cli.session import Session, common, pass_session
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
 
-STATES = ("silent", "applying", "applied", "failed")
+STATES = ("silent", "pending", "applying", "applied", "failed")
 
 
 @click.group("agents", cls=Group, short_help="List, show, label, forget or block agents.")

@@ -50,6 +50,11 @@ class AgentsTests(SynchronousTestCase):
         self.assertEqual(self.cli.controller.asked[-1].query["state"], "failed")
         self.assertEqual(self.cli.type("agents", "--state", "odd").status, Exit.USAGE)
 
+    def test_agents_without_a_report_are_pending(self):
+        self.fleet = [agent(1), agent(2, state="applied"), agent(3)]
+        self.assertEqual(self._ids("--state", "pending"), ["id-0001", "id-0003"])
+        self.assertNotIn("state", self.cli.controller.asked[-1].query)
+
     def test_selector_is_sent_with_each_page(self):
         self.cli.type("agents", "-l", "region in (us,eu),!gpu", "--limit", "5000")
         self.assertEqual([each.query["select"] for each in self.cli.controller.asked], ["region in (us,eu),!gpu"] * 3)
