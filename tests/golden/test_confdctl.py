@@ -118,6 +118,7 @@ TABLE: dict[str, Any] = {
     ),
     f"POST /api/v1/agents/{UUIDS[1]}/labels": answer({"labels": {"region": "eu-west", "stage": "canary"}}),
     f"DELETE /api/v1/agents/{UUIDS[1]}": answer({"message": f"Agent {UUIDS[1]} forgotten"}),
+    f"POST /api/v1/agents/{UUIDS[1]}/reset": answer({"message": f"Token of agent {UUIDS[1]} reset"}),
     f"DELETE /api/v1/blocked/{UUIDS[1]}": answer({"message": f"Agent {UUIDS[1]} may register again"}),
     "GET /api/v1/blocked": answer({"items": [UUIDS[2]]}),
     "GET /api/v1/audit": answer(
@@ -160,7 +161,7 @@ CASES: dict[str, Sequence[str]] = {
     "undo": ["undo", "--dry-run"], "status": ["status"], "agents list": ["agents"],
     "agents show": ["agents", "show", UUIDS[1]], "agents label": ["agents", "label", UUIDS[1], "stage=canary"],
     "agents forget": ["agents", "forget", UUIDS[1], "-y"], "agents block": ["agents", "block", UUIDS[1], "-y"],
-    "agents unblock": ["agents", "unblock", UUIDS[1]], "agents blocked": ["agents", "blocked"],
+    "agents reset": ["agents", "reset", UUIDS[1], "-y"], "agents unblock": ["agents", "unblock", UUIDS[1]], "agents blocked": ["agents", "blocked"],
     "namespaces list": ["namespaces"], "namespaces create": ["namespaces", "create", "edge", "url=https://b.example"],
     "namespaces retire": ["namespaces", "retire", "edge", "-y"], "audit list": ["audit"],
     "epoch show": ["epoch"], "epoch raise": ["epoch", "raise", "-y"], "cluster show": ["cluster"],

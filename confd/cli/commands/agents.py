@@ -160,7 +160,7 @@ def forget_agent(session: Session, agent_id: str, yes: bool) -> None:
     examples=[("confdctl agents reset 5f3c2a1e", "refuse its token; its next registration gets another one")],
 )
 @click.argument("agent_id", metavar="ID", shell_complete=complete_agent)
-@click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
+@yes_option()
 @common()
 @pass_session
 def reset_agent(session: Session, agent_id: str, yes: bool) -> None:
