@@ -20,6 +20,7 @@ from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -29,7 +30,11 @@ from confd.testing.brokers import RecordingListener, make_ibroker_tests
 from tests.brokers import faults
 from tests.brokers.faults import MIB, BrokerTestCase, connections
 from tests.integration.certificates import Certificate
+from tests.integration.fleet import free_port
 from tests.integration.servers import NatsServer, missing
+
+#: The recipe for a site.
+SITE = Path(__file__).resolve().parents[2] / "deploy/site"
 
 
 def make_broker(server: NatsServer, **options: Any) -> NatsBroker:
@@ -88,6 +93,39 @@ class OnNats(BrokerTestCase):
         path = self.folder / "nats.conf"
         path.write_text(text)
         return ("-c", str(path))
+
+
+class SiteTests(OnNats):
+    """The files of C{deploy/site}: a controller at the hub, and an agent at the leaf."""
+
+    def start_server(self, name: str, before: str, after: str) -> NatsServer:
+        """Start a server with a file, in which some words are replaced, until the test is over."""
+        text = (SITE / f"nats-{name}.conf").read_text()
+        self.assertIn(before, text)
+        file = self.folder / f"{name}.conf"
+        self.folder.mkdir(exist_ok=True)
+        file.write_text(text.replace(before, after))
+        server = NatsServer(self.folder / name, ("-c", str(file)))
+        self.addCleanup(server.stop)
+        server.start()
+        return server
+
+    async def test_announcements_and_requests_pass_through_the_leaf(self) -> None:
+        port = free_port()
+        hub = self.start_server("hub", "port: 7422", f"host: 127.0.0.1\n  port: {port}")
+        leaf = self.start_server("leaf", "hub.example.com:7422", f"127.0.0.1:{port}")
+        controller, agent, listener = make_broker(hub), make_broker(leaf), RecordingListener()
+        controller.answer(lambda namespace: b"the newest")
+        agent.listen(DEFAULT_NAMESPACE, listener.hear, listener.connected)
+        for each in (controller, agent):
+            self.start(each)
+        await listener.connects()
+        while not listener.heard:
+            # The hub hears of the subscription a moment later.
+            await self.announce(controller, b"an announcement")
+            await deferLater(self.reactor, 0.02)
+        self.assertEqual(set(listener.heard), {b"an announcement"})
+        self.assertEqual(await agent.latest(DEFAULT_NAMESPACE), b"the newest")
 
 
 class StreamTests(OnNats):
