@@ -391,6 +391,18 @@ class ApprovalTests(ChangesCase):
         self.ask("POST", "/api/v1/epoch/raise")
         self.assertEqual(self.verb("pub", 1, "apply").status, 200)
 
+    def test_abort_moves_no_base(self) -> None:
+        self.policy(approvals=0)
+        self.harness.report(self.harness.join(), self.harness.tag())
+        self.assertEqual(self.ask("POST", "/api/v1/config?rollout=canary", json=DOCUMENT | {"n": 5}).status, 202)
+        self.policy(approvals=1)
+        self.propose()
+        self.approve("ann", 1)
+        self.assertEqual(self.ask("POST", "/api/v1/rollouts/1/abort").status, 200)
+        self.assertEqual(self.harness.tag(), "1a2b3c4d.1.3")
+        self.assertEqual(self.verb("pub", 1, "apply").status, 200)
+        self.assertEqual(self.current(), OTHER)
+
     def test_undo_needs_no_approval(self) -> None:
         self.propose()
         self.approve("ann", 1)

@@ -272,6 +272,18 @@ class CallerTests(TokenCase):
         other = self.ask("POST", "/api/v1/register", secret, json={"namespace": "billing"})
         self.assertEqual((other.status, other.code), (404, "unknown_namespace"))
 
+    def test_agent_with_the_id_of_a_token_is_told_apart(self) -> None:
+        made = self.create("fleet", [{"role": "agent", "namespaces": ["default"]}])
+        joined = self.ask("POST", "/api/v1/register", made["token"], json={"agent_id": made["id"]}).json
+        kinds = [
+            self.ask("GET", "/api/v1/whoami", auth=(made["id"], password)).json["kind"]
+            for password in (made["token"], joined["token"])
+        ]
+        self.assertEqual(kinds, ["token", "agent"])
+        self.ask("DELETE", f"/api/v1/tokens/{made['id']}")
+        self.assertEqual(self.ask("GET", "/api/v1/whoami", made["token"]).status, 401)
+        self.assertEqual(self.ask("GET", "/api/v1/whoami", auth=(made["id"], joined["token"])).status, 200)
+
     def test_stream_ends_when_its_token_ends(self) -> None:
         for number, end in enumerate(("revoke", "rotate", "expire")):
             made = self.create(f"t{number}", expires_in=60 if end == "expire" else None)
