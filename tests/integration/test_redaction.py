@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import socket
 import threading
@@ -159,8 +160,29 @@ class RedactionTests(SynchronousTestCase):
         for path in ("/api/v1/audit?limit=500", "/api/v1/agents", "/api/v1/config/history", "/api/v1/namespaces"):
             self.ask("GET", path)
         self.ask("GET", "/api/v1/config/convergence")
+        self.use_tokens()
         controller.stop()
         eventually(lambda: "cannot be reached" in self.processes[2].log)
+
+    def use_tokens(self) -> None:
+        """Use an API token, its successor and a session, rightly and wrongly."""
+        grants = [{"role": "admin", "namespaces": ["*"]}]
+        made = request("POST", f"{self.fleet.url}/api/v1/tokens", {"name": "ci", "grants": grants}, ADMIN).json()
+        path = f"/api/v1/tokens/{made['id']}"
+        renewed = request("POST", f"{self.fleet.url}{path}/rotate", {"overlap": 60}, ADMIN).json()["token"]
+        signed_in = request("POST", f"{self.fleet.url}/signin", {"token": renewed})
+        cookie = signed_in.headers["set-cookie"].partition(";")[0]
+        self.secrets = [made["token"], renewed, cookie.partition("=")[2]]
+        for _ in range(2):
+            for secret in self.secrets:
+                for headers in ({"Authorization": f"Bearer {secret}"}, {"Cookie": f"confd_session={secret}"}):
+                    for asked in ("/api/v1/whoami", "/api/v1/tokens", path, f"/nowhere?token={secret}"):
+                        self.ask("GET", asked, None, None, headers=headers)
+                self.ask("GET", "/api/v1/whoami", None, ("00000000", secret))
+                self.ask("POST", "/signin", {"token": secret + "x"}, None)
+            # Once more, now that the token is revoked.
+            self.ask("DELETE", path)
+        self.ask("GET", "/api/v1/audit?limit=500")
 
     def misbehave(self, worker: str) -> None:
         """Send secrets to wrong places."""
@@ -187,7 +209,11 @@ class RedactionTests(SynchronousTestCase):
         self.assertEqual(len(tokens), 2)
         for process in self.processes:
             process.stop()
-        canaries = {*SECRETS.values(), *IN_DOCUMENTS, *tokens}
+        canaries = {*SECRETS.values(), *IN_DOCUMENTS, *tokens, *self.secrets}
+        digests = [hashlib.sha256(each.encode()) for each in self.secrets]
+        canaries |= {each.hexdigest() for each in digests} | {
+            base64.b64encode(each.digest()).decode() for each in digests
+        }
         canaries |= {base64.b64encode(f"{name}:{word}".encode()).decode() for name, word in (ADMIN, AGENT, WORKER)}
         self.assertIn(SECRETS["REDIS_PASSWORD"].encode(), self.redis.heard, "the broker got its password")
         self.assertIn(SECRETS["NATS_PASSWORD"].encode(), self.nats.heard)
