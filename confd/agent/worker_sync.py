@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from attrs import frozen
-from twisted.application.service import Service
+from twisted.application.service import MultiService
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -37,7 +37,7 @@ STOP_GRACE_SECONDS = 8.0
 
 
 @implementer(IHealth)
-class WorkerSync(Service):
+class WorkerSync(MultiService):
     """
     Keep the worker on the newest configuration that it accepts.
 
@@ -69,6 +69,7 @@ class WorkerSync(Service):
         @param subject: Begins the other sentences.
         @param retags: Whether a newer tag of a document that the worker holds needs no delivery.
         """
+        super().__init__()
         self.applied: Configuration | None = None
         self.verified = False
         self.held: Tag | None = None
@@ -81,6 +82,7 @@ class WorkerSync(Service):
         self._changed = changed
         self._explain, self._subject, self._retags = explain, subject, retags
         self._loop = Periodic(clock, self._round, self._pause, STOP_GRACE_SECONDS)
+        self._loop.setServiceParent(self)
         #: The delivery of the newest configuration.
         self._delivery: Delivery | None = None
         #: Boot id of the worker that refused the newest configuration.
@@ -130,15 +132,6 @@ class WorkerSync(Service):
 
     def problem(self) -> str | None:
         return self._reach.reason or self._refusal.reason
-
-    def startService(self) -> None:
-        super().startService()
-        self._loop.startService()
-
-    def stopService(self) -> Deferred[None] | None:
-        """Finish the delivery in progress; fires within L{STOP_GRACE_SECONDS} seconds."""
-        super().stopService()
-        return self._loop.stopService()
 
     # -- one round --
 

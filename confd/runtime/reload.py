@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.application.service import MultiService
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -20,7 +19,7 @@ T = TypeVar("T")
 CHECK_INTERVAL_SECONDS = 5.0
 
 
-class ReloadedFiles(Service, Generic[T]):
+class ReloadedFiles(MultiService, Generic[T]):
     """
     A value loaded from files, and loaded again when the files change. Invalid files leave the value unchanged.
 
@@ -43,11 +42,13 @@ class ReloadedFiles(Service, Generic[T]):
         @param changed: called with the new value after each reload.
         @raise ValueError: if the files are invalid now.
         """
+        super().__init__()
         self._in_thread, self._paths, self._load, self._changed = in_thread, paths, load, changed
         self._loaded: list[object] | None = self._identify()
         self.value = load()
         self._failed: list[object] | None = self._loaded
         self._checks = Periodic(clock, self._check, lambda: CHECK_INTERVAL_SECONDS)
+        self._checks.setServiceParent(self)
 
     @property
     def changes(self) -> bool:
@@ -59,16 +60,6 @@ class ReloadedFiles(Service, Generic[T]):
         if self._paths:
             self._loaded = self._failed = None
             self._checks.hurry()
-
-    def startService(self) -> None:
-        """Start checking the files."""
-        super().startService()
-        self._checks.startService()
-
-    def stopService(self) -> Deferred[None] | None:
-        """Fire when the last check has ended."""
-        super().stopService()
-        return self._checks.stopService()
 
     async def _check(self) -> None:
         found = await self._in_thread(self._identify)
