@@ -7,22 +7,36 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.brokers import NatsStreamBroker
+from tests.budgets import budget
+from tests.integration.brokers import Broker, KafkaBroker, NatsStreamBroker
 from tests.integration.fleet import base_of, eventually, request, staged
+from tests.integration.kafka import why_not
 from tests.integration.servers import missing
 
 
 class OfflineStartTests(SynchronousTestCase):
-    """C{NATS_STREAM}, and the keys in the cache of an agent."""
+    """C{NATS_STREAM} and KAFKA, and the keys in the cache of an agent."""
 
-    skip = missing("nats-server")
-
-    def test_newest_version_is_verified_and_applied(self) -> None:
-        fleet, target = staged(self)
+    def test_newest_version_of_a_stream_is_verified_and_applied(self) -> None:
         broker = NatsStreamBroker.make(Path(self.mktemp()).resolve())
+        self.start_offline("NATS", broker, broker.options(broker.server.port))
+
+    test_newest_version_of_a_stream_is_verified_and_applied.skip = missing("nats-server")  # type: ignore[attr-defined]
+
+    def test_newest_version_of_a_topic_is_verified_and_applied(self) -> None:
+        broker = KafkaBroker.make(Path(self.mktemp()).resolve())
+        self.start_offline("KAFKA", broker, ["--kafka-bootstrap", f"127.0.0.1:{broker.server.port}"])
+
+    test_newest_version_of_a_topic_is_verified_and_applied.skip = (  # type: ignore[attr-defined]
+        budget("a real server: CONFD_TEST_BUDGET=full", None) or why_not()
+    )
+
+    def start_offline(self, strategy: str, broker: Broker, its_options: list[str]) -> None:
+        """Publish while an agent is stopped, and start it without a controller."""
+        fleet, target = staged(self)
         self.addCleanup(broker.server.stop)
         broker.server.start()
-        options = ("--distribution-strategy", "NATS", *broker.options(broker.server.port))
+        options = ("--distribution-strategy", strategy, *its_options)
         controller, worker = fleet.controller(*options), fleet.worker()
         agent = fleet.agent(worker, "agent", *options)
         for process in (controller, worker, agent):
