@@ -241,7 +241,7 @@ def _fill_up(pair: Pair, taken: list[psycopg.Connection[tuple[object, ...]]]) ->
     "H-10 disk",
     "the disk of the server is full",
     "a tmpfs without a free byte",
-    "503; nothing acknowledged is lost; heals once there is space",
+    "503; nothing acknowledged is lost; heals with free space",
     needs=("postgres", "namespace"),
     rounds=2,
 )
