@@ -12,8 +12,21 @@ from confd.reports import AgentRecord
 #: Poll intervals without a sign of life until an agent is silent.
 SILENT_AFTER_INTERVALS = 3
 
+#: Seconds without a sign of life until an agent is silent, at least, where controllers share a store: the end of a
+#: controller, whose agents are on their way to another one, is noticed before.
+SHARED_SILENT_AFTER_SECONDS = 5.0
+
 #: The state of a silent agent.
 SILENT = "silent"
+
+
+def silent_after(poll_interval: float, shared: bool) -> float:
+    """
+    Return the seconds without a sign of life until an agent is silent.
+
+    @param shared: whether other controllers use the store.
+    """
+    return max(SILENT_AFTER_INTERVALS * poll_interval, SHARED_SILENT_AFTER_SECONDS if shared else 0.0)
 
 
 @define(eq=False)

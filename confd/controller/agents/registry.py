@@ -18,7 +18,7 @@ from confd.audit import Attempt
 from confd.changes import AGENT, LABELS, REGISTERED, Change, Committed, Contents, ReceivedReport
 from confd.controller.agents.duplicates import Duplicates
 from confd.controller.agents.labels import LabelReader
-from confd.controller.agents.liveness import SILENT_AFTER_INTERVALS, Liveness
+from confd.controller.agents.liveness import Liveness, silent_after
 from confd.controller.agents.newcomers import Newcomers
 from confd.controller.agents.polls import write_polls_behind
 from confd.controller.agents.rounds import Rounds
@@ -82,7 +82,7 @@ class Registry(Service):
         rounds = Rounds(store, self.newcomers, self._sweep, self._heard_elsewhere, self.forget)
         self._rounds = Periodic(clock, lambda: Deferred.fromCoroutine(rounds.run()), lambda: ROUND_INTERVAL_SECONDS)
         self.labels, self.lost_controller, self._controllers = LabelReader(), False, 1
-        self._report_window_max = WINDOW_MAX_SECONDS[store.interval is not None]
+        self.shared = store.interval is not None
         #: New agents whose row is being written.
         self._joining = 0
 
@@ -277,7 +277,7 @@ class Registry(Service):
         """Return the liveness of the agents of a namespace, as of now."""
         liveness = self._liveness_of[namespace]
         if liveness:
-            fallen = liveness.sweep(self._clock.seconds() - SILENT_AFTER_INTERVALS * self.poll_interval(namespace))
+            fallen = liveness.sweep(self._clock.seconds() - silent_after(self.poll_interval(namespace), self.shared))
             for agent_id in fallen:
                 self.changes.notify(namespace, agent_id)
         return liveness
@@ -297,7 +297,7 @@ class Registry(Service):
 
     def report_window(self, namespace: str) -> float:
         """Return the seconds over which the agents of a namespace spread their reports."""
-        return min(self._report_window_max, self.count(namespace) / (REPORTS_PER_SECOND * self._controllers))
+        return min(WINDOW_MAX_SECONDS[self.shared], self.count(namespace) / (REPORTS_PER_SECOND * self._controllers))
 
     def _heard_elsewhere(self, heard: HeardElsewhere) -> None:
         self.lost_controller, self._controllers = heard.lost, heard.controllers

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from confd.audit import Attempt
 from confd.changes import AGENT, EXPOSED, RETIRED, ROLLOUT, Change, Contents, Lanes
-from confd.controller.agents.liveness import SILENT_AFTER_INTERVALS
+from confd.controller.agents.liveness import silent_after
 from confd.controller.agents.registry import Registry
 from confd.controller.interfaces import IControllerStore
 from confd.controller.rollouts.decide import Clocks, Counts, Surroundings, Transition, count, decide
@@ -185,7 +185,8 @@ class RolloutDriver(Service):
     def surroundings(self, namespace: str) -> Surroundings:
         """Return what the registry knows of the agents of a namespace now."""
         unheard = frozenset(self._registry.liveness(namespace).silent)
-        believed = self._hearing.believes(SILENT_AFTER_INTERVALS * self._registry.poll_interval(namespace))
+        interval = self._registry.poll_interval(namespace)
+        believed = self._hearing.believes(silent_after(interval, self._registry.shared))
         silent = unheard if believed else frozenset[str]()
         return Surroundings(silent, unheard, frozenset(self._registry.duplicates.ids()))
 

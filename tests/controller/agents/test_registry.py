@@ -8,8 +8,9 @@ from datetime import datetime
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.controller.agents.liveness import SHARED_SILENT_AFTER_SECONDS
 from confd.model import Draft, Registration
-from confd.testing import MemoryStore, a_draft
+from confd.testing import MemoryStore, SharedMemory, SharedMemoryStore, a_draft
 from tests.controller.harness import ADMIN, ControllerHarness
 
 
@@ -158,3 +159,17 @@ class TimeTests(SynchronousTestCase):
         self.assertIsNone(harness.registry.status(harness.registry.get(record.id)).state)
         wall[0] = wall[0].replace(year=2020)
         self.assertIsNone(harness.registry.status(harness.registry.get(record.id)).state)
+
+    def test_short_intervals_leave_time_to_notice_the_end_of_another_controller(self) -> None:
+        first = a_draft(1, poll_interval=1)
+        for store, least in (
+            (MemoryStore(first), 3.0),
+            (SharedMemoryStore(SharedMemory(MemoryStore(first))), SHARED_SILENT_AFTER_SECONDS),
+        ):
+            harness = ControllerHarness(store)
+            agent_id = harness.join()
+            harness.registry.polled(agent_id)
+            harness.clock.advance(least - 0.1)
+            self.assertIsNone(harness.registry.status(harness.registry.get(agent_id)).state)
+            harness.clock.advance(0.2)
+            self.assertEqual(harness.registry.status(harness.registry.get(agent_id)).state, "silent")
