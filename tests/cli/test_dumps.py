@@ -86,6 +86,15 @@ class KeyTests(DumpsTestCase):
         self.assertEqual(self.read("etcd", raw, prefix="/app/"), app)
         self.refused("etcd", (FOLDER / "etcd-conflict.json").read_bytes(), "app/limits is a value and also has keys")
 
+    def test_dump_of_a_real_consul(self) -> None:
+        raw = (FOLDER / "consul-1.15.json").read_bytes()
+        app = {"empty": "", "grüße": 'ü "quoted"', "limits": {"on": "true", "rate": "100"}, "url": "http://example.com"}
+        self.assertEqual(self.read("consul", raw), {"app": app, "other": {"key": "value"}})
+        self.assertEqual(self.read("consul", raw, prefix="app/"), app)
+        self.refused(
+            "consul", (FOLDER / "consul-conflict.json").read_bytes(), "app/limits is a value and also has keys"
+        )
+
     def test_consul(self) -> None:
         raw = consul({"app/": b"", "app/a/b": b"1", "app/c": b"", "other": b"x"})
         self.assertEqual(self.read("consul", raw), {"app": {"a": {"b": "1"}, "c": ""}, "other": "x"})
