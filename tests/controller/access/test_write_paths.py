@@ -254,6 +254,7 @@ DELIVER_NOTHING = {
     "DELETE /api/v1/plans/<name>",
     "DELETE /api/v1/tokens/<token_id>",
     "POST /api/v1/agents/<agent_id>/labels",
+    "POST /api/v1/agents/<agent_id>/reset",
     "POST /api/v1/changes",
     *(f"POST /api/v1/changes/<int:number>/{verb}" for verb in ("approve", "reject", "withdraw", "schedule", "rebase")),
     "POST /api/v1/freezes",
