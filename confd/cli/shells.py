@@ -108,9 +108,15 @@ complete --no-files --keep-order --command %(prog_name)s --arguments "(%(complet
 """
 
 
-def _split_line(shell: ShellComplete) -> tuple[list[str], str]:
-    """Return the words of the line before the cursor behind the name of the program, and the word at the cursor."""
-    line = shell.ctx_args["obj"].environ["COMP_LINE"]
+def _split_line(shell: ShellComplete) -> tuple[list[str], str] | None:
+    """
+    Return the words of the line before the cursor behind the name of the program, and the word at the cursor.
+
+    @return: C{None} if the script of an older release asks, which hands over words.
+    """
+    line = shell.ctx_args["obj"].environ.get("COMP_LINE")
+    if line is None:
+        return None
     words = split_arg_string(line)[1:]
     if not words or line[-1:].isspace():
         return words, ""
@@ -125,14 +131,14 @@ class _Bash(BashComplete):
     source_template: ClassVar[str] = _BASH
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        return _split_line(self)
+        return _split_line(self) or super().get_completion_args()
 
 
 class _Zsh(ZshComplete):
     source_template: ClassVar[str] = _ZSH
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        return _split_line(self)
+        return _split_line(self) or super().get_completion_args()
 
     def format_completion(self, item: CompletionItem) -> str:
         return f"{item.type}\n{item.value}\n{_help(item) or '_'}"
@@ -142,7 +148,7 @@ class _Fish(FishComplete):
     source_template: ClassVar[str] = _FISH
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        return _split_line(self)
+        return _split_line(self) or super().get_completion_args()
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
         found = super().get_completions(args, incomplete)

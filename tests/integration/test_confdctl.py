@@ -341,7 +341,9 @@ class StartTests(Case):
 
     def test_help_is_light(self) -> None:
         """Help and completion import neither Twisted nor rich."""
-        for environ in ({}, {"_CONFDCTL_COMPLETE": "bash_complete", "COMP_WORDS": "confdctl se", "COMP_CWORD": "1"}):
+        asked = {"_CONFDCTL_COMPLETE": "bash_complete"}
+        older = asked | {"COMP_WORDS": "confdctl se", "COMP_CWORD": "1"}
+        for environ in ({}, older, asked | {"COMP_LINE": "confdctl se"}):
             done = subprocess.run(
                 [sys.executable, "-X", "importtime", "-m", "confd.cli", *([] if environ else ["--help"])],
                 env=self.environ | environ,

@@ -99,7 +99,6 @@ def draw_agents_behind(session: Session, convergence: JsonObject, all_known: boo
         session.screen.line("")
         session.screen.table(_BEHIND, rows)
         behind = sum(convergence.get(state) or 0 for state in ("failed", "applying", "silent", "pending"))
-        said = f"{behind} of {plural(convergence['targeted'], 'agent')} {'is' if behind == 1 else 'are'} behind"
         if behind > len(rows):
-            said += f"; {'--all names more of them' if len(rows) < known else 'confdctl agents lists all agents'}"
-        session.screen.say(f"{said}.")
+            left = "--all names more of them" if len(rows) < known else "confdctl agents lists all agents"
+            session.screen.say(f"{behind} of {plural(convergence['targeted'], 'agent')} are behind; {left}.")
