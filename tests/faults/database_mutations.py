@@ -43,18 +43,6 @@ DATABASE_MUTANTS = (
         (f"{_SHARED}.test_both_show_all_changes_in_the_order_of_the_commits",),
     ),
     Mutant(
-        "PostgreSQL: the server is asked to cancel on a deadline",
-        (
-            Edit(
-                "controller/store/postgres/connection.py",
-                "                there.shutdown(socket.SHUT_RDWR)\n",
-                "                cancel = self._connection.pgconn.get_cancel().cancel\n"
-                '                __import__("threading").Thread(target=cancel, daemon=True).start()\n',
-            ),
-        ),
-        (f"{_TESTS}.test_engine.EngineTests.test_stopped_server",),
-    ),
-    Mutant(
         "PostgreSQL: an automatic epoch ignores the epoch of another controller",
         (Edit("controller/store/postgres/raising.py", " or there.epoch > known.epoch:", ":"),),
         (f"{_TESTS}.test_life.LifeTests.test_no_automatic_epoch_beyond_another_one",),
