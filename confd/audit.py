@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -21,9 +20,6 @@ BREAK_GLASS = "break-glass"
 
 #: The value of C{previous} in the first entry, which has no predecessor.
 BEGINNING = ""
-
-#: For strings and small integers, the output of the standard library is canonical (RFC 8785).
-_CANONICAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 @frozen
@@ -149,7 +145,8 @@ def _digest(values: Iterable[int | str]) -> str:
     if not (hashed["namespace"] or hashed["subject"]):
         # As in earlier releases, whose entries have neither.
         del hashed["namespace"], hashed["subject"]
-    return hashlib.sha256(_CANONICAL.encode(hashed).encode()).hexdigest()
+    # For strings, small integers and names in ASCII, the sorted output of msgspec is canonical (RFC 8785).
+    return hashlib.sha256(msgspec.json.encode(hashed, order="sorted")).hexdigest()
 
 
 @define(eq=False)

@@ -15,8 +15,10 @@ from twisted.internet.interfaces import IDelayedCall, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
+from twisted.web.http_headers import Headers
 
 from confd.web.server.ambiguity import ambiguity_in_headers, ambiguity_in_line, is_trailer
+from confd.web.server.head import encode_head
 from confd.web.server.refusal import refusal
 from confd.web.server.request_metrics import UNMATCHED
 
@@ -184,6 +186,10 @@ class BoundedChannel(HTTPChannel):
         super().resumeProducing()
         if request is not None:
             self.requestDone(request)
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:  # type: ignore[override]
+        # Twisted hands dozens of pieces to the transport, which checks and counts each of them.
+        self.transport.write(encode_head(version, code, reason, headers.getAllRawHeaders()))
 
     def loseConnection(self) -> None:
         """Close the connection after the client has taken the response, and abort it if the client does not."""

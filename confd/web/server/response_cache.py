@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from attrs import define, evolve, field, frozen
 from twisted.web.http import datetimeToString
 
+from confd.web.server.head import encode_head
 from confd.web.server.proxies import Hops
 
 if TYPE_CHECKING:
@@ -164,11 +165,10 @@ def _fits(request: BoundedRequest, data: bytes) -> bool:
 
 
 def _template(request: BoundedRequest, body: bytes) -> bytes:
-    """Return the headers as L{twisted.web.http.HTTPChannel.writeHeaders} writes them, and the body."""
-    status = b"%s %d %s\r\n" % (request.clientproto, request.code, request.code_message)
-    lines = [
-        name + b": " + (_SPLICED.get(name) or value.replace(b"%", b"%%")) + b"\r\n"
+    """Return the response, with places for the values that differ in each copy."""
+    headers = [
+        (name, [_SPLICED.get(name) or value.replace(b"%", b"%%") for value in values])
         for name, values in request.responseHeaders.getAllRawHeaders()
-        for value in values
     ]
-    return status + b"".join(lines) + b"\r\n" + body.replace(b"%", b"%%")
+    head = encode_head(request.clientproto, b"%d" % request.code, request.code_message, headers)
+    return head + body.replace(b"%", b"%%")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import TypeVar
 
 import msgspec
-from attrs import astuple, fields
+from attrs import fields
 
 from confd.audit import BACKUP, BEGINNING, CUT_OFF, DONE, Attempt, AuditEntry, AuditOutcome
 from confd.codec import headers
@@ -29,6 +30,7 @@ _LAST_BACKUP = f"""SELECT at FROM (
         SELECT number, at, outcome, lead(outcome) OVER (ORDER BY number) AS next FROM audit
         WHERE action = '{BACKUP}' AND outcome IN ('{DONE}', '{CUT_OFF}')
     ) AS backups WHERE outcome = '{DONE}' AND (next IS NULL OR next <> '{CUT_OFF}') ORDER BY number DESC LIMIT 1"""
+_values = attrgetter(*(each.name for each in fields(AuditEntry)))
 _INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES ({', '.join('?' for _ in fields(AuditEntry))})"
 
 
@@ -60,7 +62,7 @@ def append(cursor: Cursor, endings: Sequence[AuditOutcome]) -> None:
     number, previous = row or (0, BEGINNING)
     for ending in endings:
         entry = AuditEntry.following(number, previous, headers.rfc3339(ending.attempt.made_at) or "", ending)
-        cursor.execute(_INSERT, astuple(entry, recurse=False))
+        cursor.execute(_INSERT, _values(entry))
         number, previous = entry.number, entry.hash
 
 

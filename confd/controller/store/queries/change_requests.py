@@ -50,6 +50,9 @@ def _names(states: Sequence[State]) -> str:
 _PENDING = f"state IN ({_names(PENDING)})"
 _READY = f"state IN ({_names(READY)})"
 
+#: Whether L{mark_stale} of a namespace C{n} has rows to read.
+ANY_PENDING = f"EXISTS (SELECT 1 FROM change_requests WHERE namespace = n.name AND {_PENDING})"
+
 
 def find(cursor: Cursor, number: int) -> ChangeRequest:
     """

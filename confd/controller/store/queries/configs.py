@@ -49,11 +49,15 @@ class Standing:
 
     @ivar current: the version that callers outside of a rollout get.
     @ivar rollout: the id of the open rollout, C{None} without one.
+    @ivar held: whether the namespace has a policy, or any namespace a freeze.
+    @ivar pending: whether a change request of the namespace is not over.
     """
 
     newest: VersionSummary
     current: VersionSummary
     rollout: int | None
+    held: bool
+    pending: bool
 
 
 def current(cursor: Cursor) -> Sequence[Revision]:
@@ -117,7 +121,7 @@ def publish(cursor: Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
         _check_answer(cursor, draft, made)
         return Written(made)
     check_expected(draft.expected, there.current.tag)
-    change = check_draft(cursor, draft, there.current)
+    change = check_draft(cursor, draft, there)
     if there.rollout is not None and draft.rollout != SUPERSEDE:
         raise rollout_active(draft.namespace, there.rollout)
     if there.rollout is None:
@@ -132,32 +136,34 @@ def publish(cursor: Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
         changes.insert(0, rollouts.supersede(cursor, there.rollout, made.configuration.version, draft.made_at))
     changes += break_glass.record(cursor, draft.attempt, draft.namespace, made, applied=change is not None)
     changes += change_requests.settle(cursor, change, made)
-    changes += change_requests.mark_stale(cursor, draft.namespace, draft.document.checksum)
+    if there.pending:
+        changes += change_requests.mark_stale(cursor, draft.namespace, draft.document.checksum)
     pruning.prune(cursor, draft.namespace, keep)
     return Written(made, changes, describe_origin(change))
 
 
-def check_draft(cursor: Cursor, draft: Draft, current: VersionSummary, waves: int = 0) -> ChangeRequest | None:
+def check_draft(cursor: Cursor, draft: Draft, there: Standing, waves: int = 0) -> ChangeRequest | None:
     """
     Check that neither a freeze nor the policy of the namespace forbids a draft.
 
+    @param there: the state of the namespace, read in the same transaction.
     @param waves: see L{Restrictions.check_plan}.
     @return: see L{change_requests.admit}.
     @raise Conflict: C{frozen}.
     @raise PlanRequired: C{plan_required}.
     @raise Forbidden: C{approval_required}.
     """
-    restrictions = policies.restrictions(cursor, draft.namespace, draft.asked_at, draft.break_glass)
-    free = not waves and restrictions.policy.rollback_free and _undoes(cursor, draft, current)
+    restrictions = policies.restrictions(cursor, draft.namespace, draft.asked_at, draft.break_glass, there.held)
+    free = not waves and restrictions.policy.rollback_free and _undoes(cursor, draft, there.current)
     if not free:
         restrictions.check_freezes()
         restrictions.check_plan(waves)
-    return change_requests.admit(cursor, draft, current, restrictions, free)
+    return change_requests.admit(cursor, draft, there.current, restrictions, free)
 
 
 def preview(cursor: Cursor, draft: Draft, waves: int) -> None:
     """Check a draft as L{check_draft} does: L{confd.controller.interfaces.IPolicyStore.check_draft}."""
-    check_draft(cursor, draft, standing(cursor, draft.namespace).current, waves)
+    check_draft(cursor, draft, standing(cursor, draft.namespace), waves)
 
 
 def _check_answer(cursor: Cursor, draft: Draft, made: Revision) -> None:
@@ -192,19 +198,20 @@ def standing(cursor: Cursor, namespace: str) -> Standing:
     """
     cursor.execute(
         f"""SELECT {_LISTED_COLUMNS}, n.current_version,
-            (SELECT id FROM rollouts WHERE namespace = n.name AND {rollouts.OPEN}) {_FROM}
+            (SELECT id FROM rollouts WHERE namespace = n.name AND {rollouts.OPEN}),
+            {policies.HELD}, {change_requests.ANY_PENDING} {_FROM}
         WHERE n.name = ? AND NOT n.retired ORDER BY r.version DESC LIMIT 1""",
         (namespace,),
     )
     row = cursor.fetchone()
     if row is None:
         raise _unknown(namespace)
-    *line, current_version, rollout = row
+    *line, current_version, rollout, held, pending = row
     newest = current = _version(line)
     if current_version is not None:
         cursor.execute(f"{_LISTED} WHERE n.name = ? AND r.version = ?", (namespace, current_version))
         current = _version(cursor.fetchone())
-    return Standing(newest, current, rollout)
+    return Standing(newest, current, rollout, bool(held), bool(pending))
 
 
 def _import(cursor: Cursor, draft: Draft, other: OtherHistory, newest: int, poll_interval: int) -> Revision:

@@ -16,6 +16,10 @@ from confd.controller.store.queries import freezes
 
 _BODY = msgspec.json.Decoder(Policy)
 
+#: Whether L{restrictions} of a namespace C{n} has rows to read.
+HELD = """(EXISTS (SELECT 1 FROM policies WHERE namespace = n.name)
+            OR EXISTS (SELECT 1 FROM freezes WHERE removed_at IS NULL))"""
+
 
 def load(cursor: Cursor) -> Mapping[str, Policy]:
     """Return the policy of each namespace that has one, by namespace."""
@@ -42,13 +46,16 @@ def save(cursor: Cursor, namespace: str, changes: Mapping[str, object]) -> Writt
     return Written(policy, [(POLICY, namespace, policy)])
 
 
-def restrictions(cursor: Cursor, namespace: str, now: datetime, break_glass: str = "") -> Restrictions:
+def restrictions(
+    cursor: Cursor, namespace: str, now: datetime, break_glass: str = "", held: bool = True
+) -> Restrictions:
     """
     Return what holds a change of a namespace, with one statement.
 
     @param break_glass: the reason for which nothing holds the change; empty without one.
+    @param held: L{HELD} of the namespace in the same transaction; nothing is read where it is false.
     """
-    if break_glass:
+    if break_glass or not held:
         return Restrictions(namespace, Policy(), ActiveFreezes(now))
     cursor.execute(
         f"""SELECT (SELECT body FROM policies WHERE namespace = ?), {freezes.COLUMNS}

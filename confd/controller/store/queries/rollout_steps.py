@@ -36,7 +36,7 @@ def start(cursor: Cursor, start: Start, keep: int) -> Written[Stepped]:
         return Written(_started(cursor, answered))
     current = standing.newest
     check_expected(draft.expected, standing.current.tag)
-    change = configs.check_draft(cursor, draft, standing.current, len(start.plan.waves))
+    change = configs.check_draft(cursor, draft, standing, len(start.plan.waves))
     if standing.rollout is not None:
         raise rollout_active(draft.namespace, standing.rollout)
     check_changed(draft, current)
