@@ -23,7 +23,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.access.policies import Policy
 from confd.audit import Attempt
 from confd.controller.store.migrations import shipped_migrations
-from confd.controller.store.queries import agents, configs, epoch, freezes, policies, rollout_steps
+from confd.controller.store.queries import (
+    agents,
+    change_requests,
+    configs,
+    epoch,
+    freezes,
+    policies,
+    rollout_steps,
+)
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.connection import connect_arguments
 from confd.errors import ConfdError
@@ -32,10 +40,11 @@ from confd.model import Draft, Registration
 from confd.rollouts.plan import SUPERSEDE
 from confd.rollouts.steps import Exposure, NextStep, RolloutStep, Start
 from confd.testing import MemoryStore, a_draft
+from confd.testing.change_requests import a_change
 from confd.testing.freezes import a_freeze
 from confd.testing.rollout_case import CANARY, NOON
 from tests.budgets import budget
-from tests.controller.store.fixtures import FIRST
+from tests.controller.store.fixtures import FIRST, connect, make_database, new_path
 from tests.controller.store.queries.test_configs import fired
 
 _NAME = "default"
@@ -225,3 +234,31 @@ class RestrictionTests(SynchronousTestCase):
     def test_stores_let_pass_what_the_model_lets_pass(self) -> None:
         drawn = settings(max_examples=budget(10, 60), stateful_step_count=budget(25, 40), deadline=None)
         run_state_machine_as_test(RestrictionMachine, settings=drawn)
+
+    def test_publish_reads_only_what_holds_its_namespace(self) -> None:
+        """A namespace without policy, freeze and change costs a publish no statement for them."""
+        path = new_path(self)
+        make_database(path)
+        connection = connect(self, path)
+        cursor = connection.cursor()
+
+        def reads() -> set[str]:
+            statements: list[str] = []
+            connection.set_trace_callback(statements.append)
+            configs.publish(cursor, a_draft(made_at=NOON))
+            connection.set_trace_callback(None)
+            selects = [each for each in statements if each.split()[0] == "SELECT"]
+            found = {"policy": "SELECT (SELECT body FROM policies", "changes": "SELECT c.id FROM change_requests"}
+            return {name for name, start in found.items() if any(each.startswith(start) for each in selects)}
+
+        self.assertEqual(reads(), set())
+        policies.save(cursor, "other", {"plan": "canary"})
+        self.assertEqual(reads(), set())
+        number = freezes.add(cursor, a_freeze("other")).value.id
+        self.assertEqual(reads(), {"policy"})
+        freezes.remove(cursor, number, NOON)
+        self.assertEqual(reads(), set())
+        change_requests.append(cursor, evolve(a_change("unknown"), namespace="other"))
+        self.assertEqual(reads(), set())
+        change_requests.append(cursor, a_change("unknown"))
+        self.assertEqual(reads(), {"changes"})
