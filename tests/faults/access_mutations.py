@@ -265,7 +265,7 @@ ACCESS_MUTANTS = (
         (
             Edit(
                 _CONFIGS,
-                "free = not waves and restrictions.policy.rollback_free and _undoes(cursor, draft, current)",
+                "free = not waves and restrictions.policy.rollback_free and _undoes(cursor, draft, there.current)",
                 "free = not _undoes",
             ),
         ),
