@@ -26,19 +26,18 @@ KEYS_KEPT = 10_000
 #: The largest integer of SQLite, beyond any version.
 _ENDLESS = 2**63 - 1
 
-_REVISIONS = """
-    SELECT c.cluster_id, r.epoch, r.version, r.namespace, r.document, r.checksum, r.poll_interval, r.created_at,
-           r.author, r.comment, r.rollback_of
+_FROM = """
     FROM namespaces AS n CROSS JOIN revisions AS r ON r.namespace = n.name CROSS JOIN clusters AS c ON c.id = r.cluster
+"""
+_REVISIONS = f"""
+    SELECT c.cluster_id, r.epoch, r.version, r.namespace, r.document, r.checksum, r.poll_interval, r.created_at,
+           r.author, r.comment, r.rollback_of {_FROM}
 """
 
 #: What the index C{revisions_listed} holds.
 _LISTED_COLUMNS = (
     "c.cluster_id, r.epoch, r.version, r.checksum, r.poll_interval, r.created_at, r.author, r.comment, r.rollback_of"
 )
-_FROM = """
-    FROM namespaces AS n CROSS JOIN revisions AS r ON r.namespace = n.name CROSS JOIN clusters AS c ON c.id = r.cluster
-"""
 _LISTED = f"SELECT {_LISTED_COLUMNS} {_FROM}"
 
 
