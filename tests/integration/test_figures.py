@@ -132,6 +132,8 @@ class MetricsTests(FleetTestCase):
             for family in text_string_to_metric_families(text.decode()):
                 for name in (family.name, *(sample.name for sample in family.samples)):
                     labels = {label for sample in family.samples for label in sample.labels}
+                    if not family.samples:
+                        labels = set(reference().labels_of(name))
                     known.setdefault(name, set()).update(labels)
         for where, expression in (*rules(), *queries()):
             with self.subTest(where=where):
