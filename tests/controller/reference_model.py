@@ -69,6 +69,7 @@ class Member:
 
     @ivar polled: whether it ever did.
     @ivar slept: how often the model slept since it registered, or since the process started.
+    @ivar in_use: whether its token counts as used lately, as after a start for an agent that was ever heard of.
     """
 
     namespace: str
@@ -76,6 +77,7 @@ class Member:
     silent: bool = False
     polled: bool = False
     slept: int = 0
+    in_use: bool = False
 
     @property
     def expired(self) -> bool:
@@ -236,6 +238,8 @@ class ReferenceModel:
         if self.space(name) is None:
             return "unknown_namespace"
         there = self.members.get(agent_id)
+        if there is not None and there.in_use:
+            return "agent_alive"
         if there is not None and there.namespace == name:
             there.silent, there.slept = False, 0
         else:
@@ -305,7 +309,7 @@ class ReferenceModel:
     def slept(self) -> None:
         """Nobody was heard of for a long time: those that never were expire."""
         for member in self.members.values():
-            member.silent, member.slept = True, member.slept + 1
+            member.silent, member.slept, member.in_use = True, member.slept + 1, False
         for agent_id in [agent_id for agent_id, member in self.members.items() if member.expired]:
             self.forget(agent_id)
 
@@ -313,7 +317,7 @@ class ReferenceModel:
         """A new process: what it does not have on disk it has forgotten."""
         self.keep = keep
         for member in self.members.values():
-            member.silent, member.slept = False, 0
+            member.silent, member.slept, member.in_use = False, 0, member.polled or member.said is not None
         for space in self.spaces.values():
             space.prune(keep)
             kept = [] if space.retired else range(space.pruned + 1, len(space.lines) + 1)

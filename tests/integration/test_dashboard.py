@@ -678,12 +678,12 @@ class AppearanceTests(DashboardTestCase):
         report = {"agent_id": body["agent_id"], "namespace": self.namespace, "version": 1, "state": "failed"}
         self.assertEqual(self.ask("POST", "/api/v1/report", report | {"error": error}, AGENT).status, 200)
         with self.visiting("fleet", width=320, height=740) as page:
+            shown = page.locator(".canvas .of-error").get_by_text(error)
+            self.shown(shown)
             for size in page.locator("nav a, #agents .chip:not([hidden])").evaluate_all(
                 "all => all.map((each) => each.offsetHeight)"
             ):
                 self.assertGreaterEqual(size, 44)
-            shown = page.locator(".canvas .of-error").get_by_text(error)
-            self.shown(shown)
             box = shown.bounding_box()
             self.assertGreater(box["height"], 20, "the error has one line only")
             self.assertLessEqual(box["x"] + box["width"], 320)
