@@ -264,6 +264,8 @@ class RegistryMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.store.answer()
+        # The memory of a controller that stops does not follow the reports that it still writes.
+        self.harness.clock.advance(GATHER_SECONDS)
         self.harness.stop()
         same_as_the_store(self.harness, self.memory)
         self.begin()
