@@ -69,7 +69,7 @@ _COLUMNS = [
 )
 @common(forms=LIST_FORMS)
 @pass_session
-def listread_agents(session: Session, state: str | None, select: str, match: str | None, limit: int) -> None:
+def list_agents(session: Session, state: str | None, select: str, match: str | None, limit: int) -> None:
     """List agents, by id."""
     found, more = read_agents(session, state, select, match or "", limit)
     chosen = "" if not (state or select or match) else " with these properties"
@@ -216,7 +216,7 @@ def unblock_agent(session: Session, agent_id: str) -> None:
 )
 @common(namespace=False, forms=LIST_FORMS)
 @pass_session
-def blockedread_agents(session: Session) -> None:
+def list_blocked_agents(session: Session) -> None:
     """List the ids of the agents that are blocked."""
     found = session.controller.get("/api/v1/blocked")["items"]
     session.screen.listing(found, [Column("ID", str)], "No agent is blocked.")
