@@ -108,7 +108,7 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Profile:
     """
     original, environ = environ, _bare(environ)
     path = config_file(environ)
-    name = given.get("profile") or environ.get("CONFD_PROFILE") or read_context(path)
+    name = chosen_profile(path, given, environ)
     profile = _profile(path, name)
     options = _Layer("options", {key: text for key, text in given.items() if key != "profile"})
     variables = _Layer("environment", {key: environ[name] for key, name in _VARIABLES.items() if name in environ})
@@ -143,6 +143,11 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Profile:
     if password is None and token is None and target.loopback:
         return evolve(target, password=_BUILT_IN_PASSWORD, origins=origins | {"password": "the built-in password"})
     return target
+
+
+def chosen_profile(path: Path, given: Mapping[str, str], environ: Mapping[str, str]) -> str | None:
+    """Return the profile that C{--profile}, C{CONFD_PROFILE} or C{confdctl context use} names; C{None} without one."""
+    return given.get("profile") or environ.get("CONFD_PROFILE") or read_context(path)
 
 
 def _bare(environ: Mapping[str, str]) -> dict[str, str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from confd.cli.errors import CommandError, Exit
 from confd.codec.text import printable
+from confd.runtime.atomic_file import replace_file
 
 _MAX_BYTES = 65_536
 
@@ -86,13 +85,6 @@ def _write(path: Path, text: str) -> None:
     """Replace a file with mode 600 in one step."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-            os.replace(temporary, path)
-        except OSError:
-            os.unlink(temporary)
-            raise
+        replace_file(str(path), text.encode())
     except OSError as error:
         raise CommandError(Exit.FAILED, f"{path}: cannot be written: {printable(error.strerror)}.") from None

@@ -14,9 +14,9 @@ from confd.cli.commands.completing import complete_profile
 from confd.cli.errors import CommandError, Exit
 from confd.cli.forms import LIST_FORMS
 from confd.cli.listing import column
-from confd.cli.profile import config_file, profiles, read_secret
+from confd.cli.profile import chosen_profile, config_file, profiles, read_secret
 from confd.cli.session import Session, common, pass_session
-from confd.cli.stored import read_context, read_tokens, write_context, write_tokens
+from confd.cli.stored import read_tokens, write_context, write_tokens
 from confd.cli.text import format_time
 from confd.codec.text import printable
 
@@ -43,7 +43,7 @@ context.default = "show"
 def list_contexts(session: Session) -> None:
     """List the profiles of the configuration file."""
     path = config_file(session.environ)
-    chosen = session.given.get("profile") or session.environ.get("CONFD_PROFILE") or read_context(path) or _DEFAULT
+    chosen = chosen_profile(path, session.given, session.environ) or _DEFAULT
     found = [{"name": name, "chosen": name == chosen, **table} for name, table in profiles(path).items()]
     columns = [
         column("CHOSEN", lambda each: "*" if each["chosen"] else ""),
