@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from confd.codec.strict_json import JsonValue
 from confd.codec.text import printable
 
-_ALL: Final = "*"
 _STEP = re.compile(
     r"""
     \.?\[ (?: (?P<index>-?[0-9]{1,9}) | (?P<all>\*) | '(?P<single>[^']*)' | "(?P<double>[^"]*)" ) \]
@@ -31,8 +29,8 @@ class JsonPath:
         rest = inner.removeprefix("$")
         if rest[:1] not in ("", ".", "["):
             rest = f".{rest}"
-        self._steps: list[str | int] = []
-        self._everywhere: list[bool] = []
+        #: C{None} stands for all members.
+        self._steps: list[str | int | None] = []
         while rest not in ("", "."):
             found = _STEP.match(rest)
             if found is None:
@@ -41,10 +39,8 @@ class JsonPath:
             rest = rest[found.end() :]
 
     def _add(self, found: re.Match[str]) -> None:
-        whole = bool(found["all"] or found["star"])
-        self._everywhere.append(whole)
-        if whole:
-            self._steps.append(_ALL)
+        if found["all"] or found["star"]:
+            self._steps.append(None)
         elif found["index"]:
             self._steps.append(int(found["index"]))
         elif found["name"]:
@@ -55,8 +51,8 @@ class JsonPath:
     def find(self, value: JsonValue) -> Sequence[JsonValue]:
         """Return the values at this path, in their order; none where the path leads nowhere."""
         found: Sequence[JsonValue] = [value]
-        for step, everywhere in zip(self._steps, self._everywhere, strict=True):
-            found = [inner for each in found for inner in (_members(each) if everywhere else _member(each, step))]
+        for step in self._steps:
+            found = [inner for each in found for inner in (_members(each) if step is None else _member(each, step))]
         return found
 
 

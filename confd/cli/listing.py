@@ -57,18 +57,18 @@ class Column:
 
     def exact(self, item: object) -> object:
         """Return the value of an item for scripts and for C{-o wide}."""
-        value = self.read(item)
-        if self.kind is Kind.TIME or (self.kind is Kind.OPTIONAL_TIME and value is not None):
-            return format_time(value)  # type: ignore[arg-type]
-        return value
+        return self._shown(item, format_time)
 
     def short(self, item: object, now: datetime) -> object:
         """Return the value of an item for people: a relative time, or the beginning of a UUID."""
-        value = self.read(item)
         if self.kind is Kind.ID:
-            return short_id(str(value))
+            return short_id(str(self.read(item)))
+        return self._shown(item, lambda time: format_age(time, now))
+
+    def _shown(self, item: object, write_time: Callable[[str | None], str]) -> object:
+        value = self.read(item)
         if self.kind is Kind.TIME or (self.kind is Kind.OPTIONAL_TIME and value is not None):
-            return format_age(value, now)  # type: ignore[arg-type]
+            return write_time(value)  # type: ignore[arg-type]
         return value
 
 

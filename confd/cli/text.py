@@ -28,7 +28,7 @@ def format_time(text: str | None) -> str:
     return "never" if text is None else re.sub(r"\.\d+", "", printable(text).replace("T", " "))
 
 
-#: A UUID, of which people read the beginning.
+#: A UUID; people read its beginning.
 _UUID = re.compile(r"([0-9a-f]{8})(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
