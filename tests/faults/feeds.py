@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from tests.controller.store.postgres.pooler import Pooler, set_limits
 from tests.faults.controllers import another
@@ -98,6 +99,23 @@ def cut_off(pair: Pair, port: str, which: str) -> ExitStack:
     return stack
 
 
+@contextmanager
+def over_tcp(fleet: FaultHarness) -> Iterator[tuple[Process, Callable[[str], ExitStack]]]:
+    """
+    Run a second controller, and reach the database by TCP; prove in the end that all agents have the newest version.
+
+    @return: the second controller, and a function that cuts off some of its connections: see L{cut_off}.
+    """
+    port = str(free_port())
+    with Pair(fleet, {"listen_addresses": "127.0.0.1", "port": port}) as pair:
+        url = f"postgresql://confd@127.0.0.1:{port}/{pair.name}"
+        fleet.controller.environ["DATABASE_URL"] = url
+        fleet.begin()
+        yield another(fleet, DATABASE_URL=f"{url}?application_name={SECOND}"), partial(cut_off, pair, port)
+        pair.read()
+        fleet.converges(BOUND)
+
+
 @row(
     "H-07 half-open",
     "all connections to PostgreSQL half-open",
@@ -107,20 +125,13 @@ def cut_off(pair: Pair, port: str, which: str) -> ExitStack:
     rounds=5,
 )
 def half_open(fleet: FaultHarness) -> None:
-    port = str(free_port())
-    with Pair(fleet, {"listen_addresses": "127.0.0.1", "port": port}) as pair:
-        url = f"postgresql://confd@127.0.0.1:{port}/{pair.name}"
-        fleet.controller.environ["DATABASE_URL"] = url
-        fleet.begin()
-        second = another(fleet, DATABASE_URL=f"{url}?application_name={SECOND}")
+    with over_tcp(fleet) as (second, cut):
         both = [fleet.controller, second]
         with streams(fleet, *both):
             for _ in range(3):
-                with young(fleet, second, 3), cut_off(pair, port, "true"):
+                with young(fleet, second, 3), cut("true"):
                     follows(fleet, both, 3)
                     fleet.awaits(lambda: fleet.post(url=base_of(second)).status == 200, 6, "a publish of the second")
-        pair.read()
-        fleet.converges(BOUND)
 
 
 @row(
@@ -132,20 +143,13 @@ def half_open(fleet: FaultHarness) -> None:
     rounds=5,
 )
 def deaf(fleet: FaultHarness) -> None:
-    port = str(free_port())
-    with Pair(fleet, {"listen_addresses": "127.0.0.1", "port": port}) as pair:
-        url = f"postgresql://confd@127.0.0.1:{port}/{pair.name}"
-        fleet.controller.environ["DATABASE_URL"] = url
-        fleet.begin()
-        second = another(fleet, DATABASE_URL=f"{url}?application_name={SECOND}")
-        with (
-            streams(fleet, fleet.controller, second),
-            young(fleet, second, 0.5),
-            cut_off(pair, port, "query LIKE 'LISTEN%'"),
-        ):
-            follows(fleet, [fleet.controller, second], 0.6)
-        pair.read()
-        fleet.converges(BOUND)
+    with (
+        over_tcp(fleet) as (second, cut),
+        streams(fleet, fleet.controller, second),
+        young(fleet, second, 0.5),
+        cut("query LIKE 'LISTEN%'"),
+    ):
+        follows(fleet, [fleet.controller, second], 0.6)
 
 
 @row(
