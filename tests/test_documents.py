@@ -15,7 +15,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.runtime.settings import ROLES
+from confd.runtime.settings import all_roles
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -131,7 +131,7 @@ class BuildTests(SynchronousTestCase):
             for page in ("settings", "api", "metrics", "confdctl")
         }
         wanted = {
-            "settings": [name for role in ROLES for name in reference().setting_names(role)],
+            "settings": [name for role in all_roles() for name in reference().setting_names(role)],
             "api": [f"{method} {path}" for method, path in self.routes()],
             "metrics": [name for name in metrics() if name.startswith("confd_")],
             "confdctl": [f"confdctl {name}" for name in reference().cli.commands],
@@ -179,7 +179,7 @@ class NamesTests(SynchronousTestCase):
 
     def test_settings(self) -> None:
         compose = set(re.findall(r"\$\{([A-Z_]+)", code()))
-        theirs = {name for role in ROLES for name in reference().setting_names(role)}
+        theirs = {name for role in all_roles() for name in reference().setting_names(role)}
         confdctl = set(re.findall(r'"((?:CONFD|ADMIN)_[A-Z_]+)"', (ROOT / "confd/cli/profile.py").read_text("utf-8")))
         prefixed = {f"CONFD_{name}" for name in theirs}
         output = (ROOT / "confd/agent/outputs/file/output.py").read_text("utf-8")
@@ -217,7 +217,7 @@ class NamesTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """Each word that is set as code is in the code."""
-        settings = {name for role in ROLES for name in reference().setting_names(role)}
+        settings = {name for role in all_roles() for name in reference().setting_names(role)}
         words = {*re.findall(r"\w+", code()), *OTHER_NAMES, *metrics(), *settings}
         wrong = [
             (page, literal)

@@ -26,7 +26,7 @@ from confd.runtime import transport
 from confd.runtime.listener import RESERVED_DESCRIPTORS
 from confd.runtime.options import read
 from confd.runtime.setting import settings_of
-from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, WorkerSettings
+from confd.runtime.settings import AgentSettings, ControllerSettings, WorkerSettings, all_roles
 from confd.web.api import endpoint, parsing, streaming
 from confd.web.auth import throttle
 from confd.web.server import channel
@@ -119,7 +119,7 @@ class PageTests(SynchronousTestCase):
 
     def test_settings_and_tests(self) -> None:
         """What is named is there."""
-        settings = {each.name for role in ROLES for each in settings_of(role)}
+        settings = {each.name for role in all_roles() for each in settings_of(role)}
         for *_, named in self.rows():
             *setting, test = re.findall("``(.+?)``", named)
             self.assertLessEqual(set(setting), settings)

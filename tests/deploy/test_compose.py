@@ -10,14 +10,16 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.runtime.setting import settings_of
-from confd.runtime.settings import ROLES
+from confd.runtime.settings import all_roles
 
 ROOT = Path(__file__).resolve().parents[2]
 
 PROFILES = {"poller", "redis", "nats", "stream", "ha"}
 
 #: Every setting of every role, and what the image itself reads.
-KNOWN = {name for role in ROLES for each in settings_of(role) for name in (each.name, each.file_name)} | {"READY_URL"}
+KNOWN = {name for role in all_roles() for each in settings_of(role) for name in (each.name, each.file_name)} | {
+    "READY_URL"
+}
 
 #: What the images of other programs read.
 OTHERS = {"POSTGRES_PASSWORD"}

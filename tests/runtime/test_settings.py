@@ -16,8 +16,9 @@ from confd.runtime.environment import own_environment
 from confd.runtime.options import read
 from confd.runtime.setting import settings_of
 from confd.runtime.setting_types import is_private
-from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings, all_roles
+from confd.runtime.settings import AgentSettings, ControllerSettings, DevSettings, WorkerSettings, all_roles
 
+ROLES = all_roles()
 TAPS = (confd.controller.tap, confd.agent.tap, confd.worker.tap, confd.dev)
 
 #: Endpoints that only this machine can reach.
@@ -368,7 +369,7 @@ class PrefixTests(SynchronousTestCase):
                 if each.secret:
                     given = {f"CONFD_{file}": "/prefixed", bare: "bare", file: "/bare"}
                     self.assertEqual(own_environment(role, given), {file: "/prefixed"})
-        settings = read(ControllerSettings, {}, {"CONFD_PORT": "81", "PORT": "x", "CONFD_DB_PATH": "/d"}, ROLES)
+        settings = read(ControllerSettings, {}, {"CONFD_PORT": "81", "PORT": "x", "CONFD_DB_PATH": "/d"}, all_roles)
         self.assertEqual((settings.port, settings.db_path), (81, "/d"))
 
     def test_a_misspelt_name_with_the_prefix_is_refused(self):
@@ -419,7 +420,7 @@ class PrefixTests(SynchronousTestCase):
                        f"{name}_PORT_8082_TCP_ADDR": "10.0.0.1"}  # fmt: skip
             for role in ROLES:
                 self.assertEqual(reasons(role, **environ), [], service)
-                self.assertEqual(read(role, {}, environ, ROLES), read(role, {}, {}, ROLES))
+                self.assertEqual(read(role, {}, environ, all_roles), read(role, {}, {}, all_roles))
         self.assertEqual(
             read(DevSettings, {}, {"CONFD_WORKER_PORT": "81", "WORKER_PORT": "tcp://[::1]:8"}).worker_port, 81
         )

@@ -15,12 +15,8 @@ if TYPE_CHECKING:
     from confd.runtime.settings.shared import BROKERS, BrokerSettings
     from confd.runtime.settings.worker import DevSettings, WorkerSettings
 
-    #: What L{all_roles} returns.
-    ROLES: tuple[type, ...]
-
 __all__ = [
     "BROKERS",
-    "ROLES",
     "AgentSettings",
     "BrokerSettings",
     "ControllerSettings",
@@ -42,8 +38,6 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    if name == "ROLES":
-        return all_roles()
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.cli.commands.execute import OWN_SECRETS, SHARED_SECRETS
 from confd.cli.errors import Exit
 from confd.runtime.setting import settings_of
-from confd.runtime.settings import ROLES
+from confd.runtime.settings import all_roles
 from tests.cli.harness import CliHarness, CommandResult, current_config, refusal
 from tests.local_agent import FakeAgent
 
@@ -83,7 +83,7 @@ class ExecTests(SynchronousTestCase):
         self.assertEqual(environ, {name: self.harness.environ[name] for name in ("HOME", "PATH")} | kept)
 
     def test_the_lists_of_secrets_are_complete(self) -> None:
-        secrets = {each.name for role in ROLES for each in settings_of(role) if each.secret}
+        secrets = {each.name for role in all_roles() for each in settings_of(role) if each.secret}
         self.assertEqual(set(OWN_SECRETS) | set(SHARED_SECRETS), secrets)
 
     def test_a_document_that_makes_no_variables(self) -> None:
