@@ -258,7 +258,7 @@ def make_publishers(
     offload: Offload,
 ) -> Publishers:
     """
-    Return a publisher for each broker; the broker answers questions from the snapshot.
+    Return the publishers of all brokers; each broker answers questions from the snapshot.
 
     @param store: shares the announcements with other controllers, if others may use it.
     """

@@ -15,7 +15,7 @@ from confd.controller.store.queries import agents
 from confd.reports import HeardElsewhere
 
 #: Seconds without a heartbeat after which a controller has ended, and after which all of its agents are elsewhere.
-LOST_SECONDS, RETURNED_SECONDS = 2.5, 300
+MISSED_SECONDS, RETURNED_SECONDS = 2.5, 300
 
 #: Seconds that a note is kept. A controller that reads later takes silence for what it is not, until the next poll.
 KEPT_SECONDS = 60
@@ -64,7 +64,7 @@ class PresenceReader:
             """SELECT EXISTS (SELECT 1 FROM controllers WHERE id <> ? AND beat_at
             BETWEEN clock_timestamp() - ? * interval '1 s' AND clock_timestamp() - ? * interval '1 s'),
             (SELECT count(*) FROM controllers WHERE beat_at > clock_timestamp() - ? * interval '1 s')""",
-            (self._me, RETURNED_SECONDS, LOST_SECONDS, LOST_SECONDS),
+            (self._me, RETURNED_SECONDS, MISSED_SECONDS, MISSED_SECONDS),
         ).fetchone()
         times = {agent_id: headers.parse_rfc3339(at) for agent_id, at in heard.items()}
         return HeardElsewhere(times, by_token, lost, max(controllers, 1))
