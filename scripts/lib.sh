@@ -4,7 +4,8 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # An active environment comes first, then the environment of the clone; a twistd without confd does not count.
-knows_confd() { twistd --help 2>/dev/null | grep -q confd-controller; }
+# Without -q: grep would end first, and twistd would fail.
+knows_confd() { twistd --help 2>/dev/null | grep confd-controller >/dev/null; }
 knows_confd || PATH="$root/.venv/bin:$PATH"
 knows_confd || { echo "no twistd that knows confd: run 'make run' once, or pip install confd" >&2; exit 1; }
 command -v curl >/dev/null || { echo "no curl: install it (Debian: apt install curl)" >&2; exit 1; }

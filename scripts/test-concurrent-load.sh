@@ -9,8 +9,9 @@ start_controller --default-poll-interval 1
 start_worker
 start_agent --distribution-strategy STREAM
 
+# Each version has a document of its own: a worker gets no newer tag of the document that it holds.
 publisher() {
-    for _ in $(seq "$times"); do publish one | field version; done >"$folder/versions.$1"
+    for number in $(seq "$times"); do publish "$1-$number" | field version; done >"$folder/versions.$1"
 }
 
 waiting=()
