@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from attrs import field, frozen
 
 from confd.rollouts.plan import RolloutPlan
 
 State = Literal["running", "paused", "finishing", "completed", "aborted", "superseded"]
+
+#: The states of a rollout that has not ended.
+OPEN_STATES: Final[tuple[State, ...]] = ("running", "paused", "finishing")
+
+#: The states of a rollout that has ended.
+ENDED_STATES: Final[tuple[State, ...]] = ("completed", "aborted", "superseded")
 
 #: Repairs of a worker since its agent became a member, from which on the candidate counts as failed.
 REPAIRS_UNTIL_FAILED = 3
@@ -70,7 +76,7 @@ class Rollout:
     @property
     def open(self) -> bool:
         """Whether it has not ended."""
-        return self.state in ("running", "paused", "finishing")
+        return self.state in OPEN_STATES
 
     @property
     def in_last_wave(self) -> bool:

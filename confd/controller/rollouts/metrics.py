@@ -12,13 +12,13 @@ from confd.changes import ROLLOUT, Change, Contents
 from confd.controller.rollouts.views import RolloutViews
 from confd.errors import ConfdError
 from confd.interfaces import IChangeListener
+from confd.rollouts.rollout import ENDED_STATES, OPEN_STATES
 from confd.runtime.histogram import Histogram
 from confd.runtime.metrics import Metrics, Values
 
 #: Buckets in seconds, from a minute to four days.
 ROLLOUT_SECONDS = (60.0, 300.0, 900.0, 1800.0, 3600.0, 10800.0, 21600.0, 43200.0, 86400.0, 172800.0, 345600.0)
 
-_OPEN, _ENDED = ("running", "paused", "finishing"), ("completed", "aborted", "superseded")
 _OUTCOMES = ("applied", "failed", "silent", "pending")
 
 
@@ -31,7 +31,7 @@ class RolloutMetrics:
         @param namespaces: the names of the namespaces with series of their own.
         """
         self._views, self._namespaces = views, namespaces
-        self._ended = Counter(dict.fromkeys(_ENDED, 0))
+        self._ended = Counter(dict.fromkeys(ENDED_STATES, 0))
         self._seconds = Histogram(ROLLOUT_SECONDS)
 
     def load(self, contents: Contents) -> None:
@@ -73,7 +73,7 @@ class RolloutMetrics:
             (namespace, state): float(view is not None and view.rollout.state == state)
             for namespace in self._namespaces()
             for view in [self._views.present(namespace)]
-            for state in _OPEN
+            for state in OPEN_STATES
         }
 
     def _members(self) -> Values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from confd.controller.store.cursor import Cursor
+from confd.controller.store.queries.rollouts import OPEN
 
 #: Rows that one transaction deletes at most, as each may hold a large document.
 SLICE = 16
@@ -52,11 +53,11 @@ def sweep(cursor: Cursor, keep: int) -> int:
     return cursor.rowcount
 
 
-_GIVE_UP = """
+_GIVE_UP = f"""
     UPDATE namespaces
     SET pruned = max(pruned, coalesce(
         -- The base of an open rollout stays, whatever follows it.
         (SELECT min(base - 1, (SELECT max(version) FROM revisions WHERE namespace = name) - ?) FROM rollouts
-            WHERE namespace = name AND state IN ('running', 'paused', 'finishing')),
+            WHERE namespace = name AND {OPEN}),
         (SELECT max(version) FROM revisions WHERE namespace = name) - ?))
 """

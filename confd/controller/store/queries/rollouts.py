@@ -18,11 +18,11 @@ from confd.controller.store.rollout_rules import ROLLOUTS_WITH_MEMBERS, fates_af
 from confd.model import Tag
 from confd.rollouts.errors import unknown_plan, unknown_rollout
 from confd.rollouts.plan import RolloutPlan
-from confd.rollouts.rollout import CheckVerdict, Member, Rollout, StartedWave
+from confd.rollouts.rollout import OPEN_STATES, CheckVerdict, Member, Rollout, StartedWave
 from confd.rollouts.steps import NextStep
 
 #: The condition of an open rollout, as in the index C{one_open_rollout}.
-OPEN = "state IN ('running', 'paused', 'finishing')"
+OPEN = f"state IN {tuple(OPEN_STATES)}"
 
 _PLAN = msgspec.json.Decoder(RolloutPlan)
 _WAVES = msgspec.json.Decoder(tuple[StartedWave, ...])
