@@ -63,8 +63,12 @@ class AgreedSettings:
 class IControllers(IAnnouncements):
     """The controllers that share a store, and its announcements. A store of a single controller knows none."""
 
-    def agree(settings: AgreedSettings) -> None:
-        """Show other controllers these settings of this controller from now on."""
+    def show_passwords(passwords: Mapping[str, str]) -> None:
+        """
+        Show other controllers that this controller has new passwords.
+
+        @param passwords: by the names of their settings.
+        """
 
     def controllers() -> Deferred[Sequence[ControllerRecord]]:
         """Fire with the controllers that run or ended without a stop in the last hour, by address."""

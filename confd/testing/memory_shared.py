@@ -13,7 +13,7 @@ from zope.interface import implementer
 from confd.changes import IDENTITY, KEYS, REVISION
 from confd.errors import Unavailable
 from confd.interfaces.announcements import CLAIMED_SECONDS, LATE_SECONDS, MAX_CLAIMED, Claim
-from confd.interfaces.controllers import AgreedSettings, ControllerRecord, IControllers
+from confd.interfaces.controllers import ControllerRecord, IControllers
 from confd.reports import HeardElsewhere
 from confd.testing.memory import MemoryStore
 
@@ -96,7 +96,7 @@ class SharedMemoryStore:
         """Fire with no polls of others."""
         return succeed(HeardElsewhere(controllers=self._memory.controllers))
 
-    def agree(self, settings: AgreedSettings) -> None:
+    def show_passwords(self, passwords: Mapping[str, str]) -> None:
         pass
 
     def controllers(self) -> Deferred[Sequence[ControllerRecord]]:

@@ -14,7 +14,7 @@ from confd.controller.configs.herd import HerdBudget
 from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.configs.schema import BUILT_IN
 from confd.controller.feed import Feed
-from confd.controller.store.factories import agreed_settings
+from confd.controller.store.factories import shared_passwords
 from confd.interfaces.controllers import IControllers
 from confd.runtime.daemon import in_threads_of, reload_secrets
 from confd.runtime.listener import raise_fd_limit
@@ -96,7 +96,7 @@ def follow_identities(
         site.cut(guard.renew(_shared(now), reactor.seconds()))
         site.allow_hosts(now.hosts)
         if now.database_url is not None:
-            store.agree(agreed_settings(now))
+            store.show_passwords(shared_passwords(now))
 
     return reload_secrets(reactor, settings, environ, changed, "AGENT_PASSWORD", "ADMIN_PASSWORD")
 

@@ -51,11 +51,11 @@ def make_store(reactor: Reactor, settings: ControllerSettings, first: Draft) -> 
         replicated=settings.database_durability == "replicated",
         raise_after=RAISE_AFTER_SECONDS if settings.on_storage_behind == "raise" else None,
     )
-    postgres.agree(agreed_settings(settings))
+    postgres.agree(_agreed_settings(settings))
     return postgres, postgres
 
 
-def agreed_settings(settings: ControllerSettings) -> AgreedSettings:
+def _agreed_settings(settings: ControllerSettings) -> AgreedSettings:
     """Return the settings that all controllers on a database must agree on; reads the file of C{CONFIG_SCHEMA}."""
     schema = "" if settings.config_schema is None else Path(settings.config_schema).read_text("utf-8", "replace")
     values = {
@@ -64,8 +64,12 @@ def agreed_settings(settings: ControllerSettings) -> AgreedSettings:
         "MAX_CONFIG_BYTES": str(settings.max_config_bytes),
         "DISTRIBUTION_STRATEGY": ",".join(sorted(settings.distribution_strategy)),
     }
-    secrets = {"ADMIN_PASSWORD": settings.admin_password, "AGENT_PASSWORD": settings.agent_password}
-    return AgreedSettings(values, secrets)
+    return AgreedSettings(values, shared_passwords(settings))
+
+
+def shared_passwords(settings: ControllerSettings) -> Mapping[str, str]:
+    """Return the passwords that all controllers on a database must have, by the names of their settings."""
+    return {"ADMIN_PASSWORD": settings.admin_password, "AGENT_PASSWORD": settings.agent_password}
 
 
 def watch_database(store: IControllerStore, metrics: Metrics) -> Mapping[str, Callable[[], str]]:

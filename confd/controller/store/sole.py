@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from confd.interfaces.announcements import LATE_SECONDS, Claim
-from confd.interfaces.controllers import AgreedSettings, ControllerRecord, IControllers
+from confd.interfaces.controllers import ControllerRecord, IControllers
 from confd.reports import HeardElsewhere
 
 
@@ -20,7 +20,7 @@ class SoleController:
         """Fire with no polls of others."""
         return succeed(HeardElsewhere())
 
-    def agree(self, settings: AgreedSettings) -> None:
+    def show_passwords(self, passwords: Mapping[str, str]) -> None:
         pass
 
     def controllers(self) -> Deferred[Sequence[ControllerRecord]]:

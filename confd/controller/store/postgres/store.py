@@ -205,7 +205,11 @@ class PostgresStore(DatabaseStore):
         return self._engine.read(self._presence.read)
 
     def agree(self, settings: AgreedSettings) -> None:
+        """Show other controllers these settings of this controller from now on."""
         self._writer.agreed = settings
+
+    def show_passwords(self, passwords: Mapping[str, str]) -> None:
+        self.agree(AgreedSettings(self._writer.agreed.values, passwords))
 
     def controllers(self) -> Deferred[Sequence[ControllerRecord]]:
         return self._engine.read(load_controllers)

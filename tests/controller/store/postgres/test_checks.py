@@ -82,9 +82,12 @@ class ControllersTests(TestCase):
         self.assertEqual(shown["confd_settings_differ", (("setting", "HISTORY_KEEP"),)], 1)
         self.assertEqual(shown["confd_settings_differ", (("setting", "ADMIN_PASSWORD"),)], 0)
         self.assertEqual(shown["confd_controllers", (("state", "running"),)], 2)
-        second.agree(AgreedSettings({"HISTORY_KEEP": "0"}))
+        second.agree(AgreedSettings({"HISTORY_KEEP": "0", "MAX_CONFIG_BYTES": "1000"}))
         await second._beat()
         self.assertEqual(differing(await first.controllers()), [])
+        second.show_passwords({"ADMIN_PASSWORD": "another"})
+        await second._beat()
+        self.assertEqual(differing(await first.controllers()), ["ADMIN_PASSWORD"])
 
     async def test_lag_and_lost_controllers(self) -> None:
         url = new_url(self)
