@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
 
 from attrs import define, field
 
+from confd.changes import RETIRED, REVISION, ROLLOUT, Change
+from confd.errors import Unavailable
+from confd.model import DEFAULT_NAMESPACE
 from confd.reports import AgentRecord
+from confd.runtime.signal import Signal
 
 #: Poll intervals without a sign of life until an agent is silent.
 SILENT_AFTER_INTERVALS = 3
@@ -52,6 +57,11 @@ class Liveness:
         return len(self._live)
 
     @property
+    def oldest(self) -> float | None:
+        """Return when the live agent that waits longest was last heard of; C{None} without live agents."""
+        return next(iter(self._live.values()), None)
+
+    @property
     def silent(self) -> set[str]:
         """Silent agents; read only."""
         return self._silent
@@ -91,3 +101,121 @@ class Liveness:
             del self._live[agent_id]
         self._silent.update(fallen)
         return fallen
+
+
+class FleetLiveness:
+    """
+    The liveness of all agents, by namespace.
+
+    L{sweep} looks only at namespaces where an agent may have fallen silent: an idle fleet costs nothing.
+    """
+
+    def __init__(
+        self, seconds: Callable[[], float], poll_interval: Callable[[str], float], shared: bool, changes: Signal
+    ) -> None:
+        """
+        @param seconds: the monotonic clock.
+        @param poll_interval: seconds between two polls in a namespace.
+        @param shared: whether other controllers use the store.
+        @param changes: gets C{(namespace, agent_id)} when an agent falls silent.
+        """
+        self._seconds, self._poll_interval, self._shared, self._changes = seconds, poll_interval, shared, changes
+        self._namespaces: dict[str, Liveness] = {}
+        #: When L{sweep} looks at a namespace, and the poll interval that this time is based on. No live agent of it
+        #: falls silent earlier.
+        self._due: dict[str, tuple[float, float]] = {}
+        #: The same times as a heap; a time that is not in C{_due} has no meaning.
+        self._looks: list[tuple[float, str]] = []
+        self._default_interval = 0.0
+
+    def clear(self) -> None:
+        """Remove all agents."""
+        self._namespaces, self._due, self._looks = {}, {}, []
+
+    def heard(self, namespace: str, agent_id: str) -> bool:
+        """
+        Note a sign of life of an agent.
+
+        @return: whether that is a change: it is new here, or was silent.
+        """
+        liveness = self._namespaces.get(namespace)
+        if liveness is None:
+            liveness = self._namespaces[namespace] = Liveness()
+        changed = liveness.heard(agent_id, self._seconds())
+        if changed and namespace not in self._due:
+            self._look_soon(namespace)
+        return changed
+
+    def left(self, namespace: str, agent_id: str) -> None:
+        """Remove an agent."""
+        liveness = self._namespaces.get(namespace)
+        if liveness is not None:
+            liveness.left(agent_id)
+            if not liveness:
+                del self._namespaces[namespace]
+
+    def count(self, namespace: str) -> int:
+        """Return the number of agents of a namespace."""
+        return len(self._namespaces.get(namespace, ()))
+
+    def of(self, namespace: str) -> Liveness:
+        """
+        Return the liveness of the agents of a namespace, as of now.
+
+        @raise Unavailable: C{starting}: the poll interval is not loaded yet.
+        """
+        liveness = self._namespaces.get(namespace)
+        if liveness is None:
+            return Liveness()
+        fallen = liveness.sweep(self._seconds() - silent_after(self._poll_interval(namespace), self._shared))
+        for agent_id in fallen:
+            self._changes.notify(namespace, agent_id)
+        return liveness
+
+    def load(self) -> None:
+        """Note that any poll interval may have changed."""
+        for namespace in self._due:
+            self._look_soon(namespace)
+
+    def apply(self, change: Change) -> None:
+        """Note a change after which agents may fall silent earlier."""
+        if change.kind not in (REVISION, ROLLOUT, RETIRED):
+            return
+        interval = self._poll_interval(change.subject)
+        if change.subject == DEFAULT_NAMESPACE and interval != self._default_interval:
+            # The agents of a retired namespace have this interval, too.
+            self._default_interval = interval
+            self.load()
+        elif change.subject in self._due and interval != self._due[change.subject][1]:
+            self._look_soon(change.subject)
+
+    def sweep(self) -> None:
+        """
+        Find the agents that fell silent.
+
+        @raise Unavailable: C{starting}: a poll interval is not loaded yet.
+        """
+        now = self._seconds()
+        while self._looks and self._looks[0][0] < now:
+            due, namespace = look = heappop(self._looks)
+            if namespace in self._due and self._due[namespace][0] == due:
+                try:
+                    self._look(namespace, now)
+                except Unavailable:
+                    heappush(self._looks, look)
+                    raise
+
+    def _look(self, namespace: str, now: float) -> None:
+        oldest = self.of(namespace).oldest
+        if oldest is None:
+            del self._due[namespace]
+        else:
+            interval = self._poll_interval(namespace)
+            self._look_at(namespace, max(now, oldest + silent_after(interval, self._shared)), interval)
+
+    def _look_soon(self, namespace: str) -> None:
+        self._look_at(namespace, self._seconds(), 0.0)
+
+    def _look_at(self, namespace: str, at: float, interval: float) -> None:
+        self._due[namespace] = at, interval
+        heappush(self._looks, (at, namespace))

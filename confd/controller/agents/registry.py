@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
@@ -18,7 +17,7 @@ from confd.audit import Attempt
 from confd.changes import AGENT, LABELS, REGISTERED, Change, Committed, Contents, ReceivedReport
 from confd.controller.agents.duplicates import Duplicates
 from confd.controller.agents.labels import LabelReader
-from confd.controller.agents.liveness import Liveness, silent_after
+from confd.controller.agents.liveness import FleetLiveness, Liveness
 from confd.controller.agents.newcomers import Newcomers
 from confd.controller.agents.polls import write_polls_behind
 from confd.controller.agents.rounds import Rounds
@@ -75,14 +74,14 @@ class Registry(Service):
         self._store, self._clock, self._now, self.poll_interval = store, clock, now, poll_interval
         self._records: dict[str, AgentRecord] = {}
         self._ids: list[str] = []
-        self._liveness_of: defaultdict[str, Liveness] = defaultdict(Liveness)
         self._polls = write_polls_behind(clock, store)
         self.changes, self.agent_tokens = Signal(), AgentTokens(clock.seconds)
+        self.shared = store.interval is not None
+        self._liveness = FleetLiveness(clock.seconds, poll_interval, self.shared, self.changes)
         self.duplicates, self.newcomers = Duplicates(clock), Newcomers(clock, most)
-        rounds = Rounds(store, self.newcomers, self._sweep, self._heard_elsewhere, self.forget)
+        rounds = Rounds(store, self.newcomers, self._liveness.sweep, self._heard_elsewhere, self.forget)
         self._rounds = Periodic(clock, lambda: Deferred.fromCoroutine(rounds.run()), lambda: ROUND_INTERVAL_SECONDS)
         self.labels, self.lost_controller, self._controllers = LabelReader(), False, 1
-        self.shared = store.interval is not None
         #: New agents whose row is being written.
         self._joining = 0
 
@@ -91,16 +90,18 @@ class Registry(Service):
         records = await self._store.load_agents()
         self._records = {record.id: record for record in records}
         self._ids = sorted(self._records)
-        self._liveness_of.clear()
+        self._liveness.clear()
         for record in records:
-            self._liveness_of[record.namespace].heard(record.id, self._clock.seconds())
+            self._liveness.heard(record.namespace, record.id)
         self.agent_tokens.load(records)
         self.newcomers.load(each.id for each in records if each.last_poll is None and each.report is None)
 
     def load(self, contents: Contents) -> None:
         self.agent_tokens.blocked = set(contents.blocked)
+        self._liveness.load()
 
     def apply(self, change: Change) -> None:
+        self._liveness.apply(change)
         if change.kind == LABELS and change.subject in self._records:
             record = self._records[change.subject] = evolve(self._records[change.subject], labels_set=change.value)
             self.changes.notify(record.namespace, record.id)
@@ -195,7 +196,7 @@ class Registry(Service):
             self.duplicates.turned(record.id, before, session)
         self._records[record.id] = evolve(record, report=received.report, reported_at=received.at)
         self.newcomers.proven(record.id)
-        self._liveness_of[record.namespace].heard(record.id, self._clock.seconds())
+        self._liveness.heard(record.namespace, record.id)
         self.changes.notify(record.namespace, record.id)
         return True
 
@@ -275,12 +276,7 @@ class Registry(Service):
 
     def liveness(self, namespace: str) -> Liveness:
         """Return the liveness of the agents of a namespace, as of now."""
-        liveness = self._liveness_of[namespace]
-        if liveness:
-            fallen = liveness.sweep(self._clock.seconds() - silent_after(self.poll_interval(namespace), self.shared))
-            for agent_id in fallen:
-                self.changes.notify(namespace, agent_id)
-        return liveness
+        return self._liveness.of(namespace)
 
     @property
     def unwritten(self) -> int:
@@ -289,7 +285,7 @@ class Registry(Service):
 
     def count(self, namespace: str) -> int:
         """Return the number of agents of a namespace."""
-        return len(self._liveness_of[namespace])
+        return self._liveness.count(namespace)
 
     def live(self, namespace: str) -> int:
         """Return the number of agents of a namespace that polled or reported lately."""
@@ -312,7 +308,7 @@ class Registry(Service):
 
     def _note_life(self, record: AgentRecord) -> None:
         self.newcomers.proven(record.id)
-        if self._liveness_of[record.namespace].heard(record.id, self._clock.seconds()):
+        if self._liveness.heard(record.namespace, record.id):
             self.changes.notify(record.namespace, record.id)
 
     def _add(self, record: AgentRecord) -> None:
@@ -329,9 +325,9 @@ class Registry(Service):
             self.newcomers.registered(record.id)
         self.agent_tokens.record(there, record)
         if there is not None and moved:
-            self._liveness_of[there.namespace].left(record.id)
+            self._liveness.left(there.namespace, record.id)
             self.changes.notify(there.namespace, record.id)
-        self._liveness_of[record.namespace].heard(record.id, self._clock.seconds())
+        self._liveness.heard(record.namespace, record.id)
         self.changes.notify(record.namespace, record.id)
 
     def _drop(self, agent_id: str) -> None:
@@ -342,9 +338,5 @@ class Registry(Service):
         if record is not None:
             self._ids.remove(agent_id)
             self.agent_tokens.record(record, None)
-            self._liveness_of[record.namespace].left(agent_id)
+            self._liveness.left(record.namespace, agent_id)
             self.changes.notify(record.namespace, agent_id)
-
-    def _sweep(self) -> None:
-        for namespace in list(self._liveness_of):
-            self.liveness(namespace)

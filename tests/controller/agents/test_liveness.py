@@ -1,0 +1,147 @@
+"""Who falls silent when, against a look at every agent."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.changes import RETIRED, REVISION, Change
+from confd.controller.agents.liveness import FleetLiveness, silent_after
+from confd.runtime.signal import Signal
+from tests.budgets import budget
+
+AGENTS, NAMESPACES = st.sampled_from("ab"), st.sampled_from(["default", "blue"])
+INTERVALS = st.sampled_from([1, 4])
+
+
+class LivenessMachine(RuleBasedStateMachine):
+    """Agents of two namespaces whose poll intervals change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock, changes = Clock(), Signal()
+        #: The model: when each agent was heard of, and the agents that were found to be silent since.
+        self.heard: dict[tuple[str, str], float] = {}
+        self.silent: set[tuple[str, str]] = set()
+        self.intervals, self.fallen = {"default": 4, "blue": 4}, set[tuple[str, str]]()
+        self.looks: defaultdict[str, int] = defaultdict(int)
+        changes.add(lambda *key: self.fallen.add(key))
+        self.liveness = FleetLiveness(self.clock.seconds, self.poll_interval, False, changes)
+        self.liveness.load()
+
+    def poll_interval(self, namespace: str) -> float:
+        self.looks[namespace] += 1
+        return self.intervals.get(namespace, self.intervals["default"])
+
+    def due(self) -> set[tuple[str, str]]:
+        """Look at each agent."""
+        now = self.clock.seconds()
+        return {key for key, at in self.heard.items() if at < now - silent_after(self.poll_interval(key[0]), False)}
+
+    @rule(namespace=NAMESPACES, agent_id=AGENTS)
+    def hear(self, namespace: str, agent_id: str) -> None:
+        key = namespace, agent_id
+        new = key not in self.heard or key in self.silent
+        assert self.liveness.heard(namespace, agent_id) == new
+        self.heard[key] = self.clock.seconds()
+        self.silent.discard(key)
+
+    @rule(namespace=NAMESPACES, agent_id=AGENTS)
+    def leave(self, namespace: str, agent_id: str) -> None:
+        self.liveness.left(namespace, agent_id)
+        self.heard.pop((namespace, agent_id), None)
+        self.silent.discard((namespace, agent_id))
+
+    @rule(namespace=NAMESPACES, interval=INTERVALS)
+    def publish(self, namespace: str, interval: int) -> None:
+        self.intervals[namespace] = interval
+        self.liveness.apply(Change(1, REVISION, namespace, None))
+
+    @rule()
+    def retire(self) -> None:
+        self.intervals.pop("blue", None)
+        self.liveness.apply(Change(1, RETIRED, "blue", None))
+
+    @rule(intervals=st.fixed_dictionaries({"default": INTERVALS, "blue": INTERVALS}))
+    def load(self, intervals: dict[str, int]) -> None:
+        self.intervals = intervals
+        self.liveness.load()
+
+    @rule(seconds=st.sampled_from([1, 2, 4]))
+    def sweep(self, seconds: int) -> None:
+        """All agents that fell silent are found, and found once."""
+        self.clock.advance(seconds)
+        self.fallen.clear()
+        self.liveness.sweep()
+        assert self.fallen == self.due() - self.silent, (self.fallen, self.due(), self.silent)
+        self.silent |= self.fallen
+
+    @rule(namespace=NAMESPACES)
+    def look(self, namespace: str) -> None:
+        """A reader gets the present state, however long the next sweep takes."""
+        there = self.liveness.of(namespace)
+        self.silent |= {key for key in self.due() if key[0] == namespace}
+        assert there.silent == {agent_id for name, agent_id in self.silent if name == namespace}
+
+    @invariant()
+    def agents_are_counted(self) -> None:
+        for namespace in ("default", "blue"):
+            assert self.liveness.count(namespace) == sum(name == namespace for name, _ in self.heard)
+
+
+class LivenessTests(SynchronousTestCase):
+    """The agents that fall silent."""
+
+    def test_sweep_finds_what_a_look_at_every_agent_finds(self) -> None:
+        run_state_machine_as_test(
+            LivenessMachine,
+            settings=settings(
+                max_examples=budget(60, 1000), stateful_step_count=budget(30, 60), deadline=None, database=None
+            ),
+        )
+
+    def test_shorter_interval_is_seen_at_once(self) -> None:
+        clock, changes, fallen = Clock(), Signal(), list[tuple[str, str]]()
+        changes.add(lambda *key: fallen.append(key))
+        intervals = {"default": 30, "blue": 30}
+        liveness = FleetLiveness(clock.seconds, lambda name: intervals.get(name, intervals["default"]), False, changes)
+        for kind, subject, left in (
+            (REVISION, "blue", {"default": 30, "blue": 1}),
+            (RETIRED, "blue", {"default": 1}),
+            (REVISION, "default", {"default": 1}),
+        ):
+            liveness.heard("blue", "a")
+            clock.advance(1)
+            liveness.sweep()
+            intervals.clear()
+            intervals.update(left)
+            liveness.apply(Change(1, kind, subject, None))
+            clock.advance(5)
+            liveness.sweep()
+            self.assertEqual(fallen, [("blue", "a")])
+            fallen.clear()
+            intervals.update({"default": 30, "blue": 30})
+
+    def test_idle_namespaces_are_not_looked_at(self) -> None:
+        """Where every agent polls in time, a sweep looks at a namespace about once in the time to silence."""
+        clock, looks = Clock(), list[str]()
+
+        def poll_interval(namespace: str) -> float:
+            looks.append(namespace)
+            return 30.0
+
+        liveness = FleetLiveness(clock.seconds, poll_interval, False, Signal())
+        names = [f"n{number}" for number in range(100)]
+        for _ in range(10):
+            for name in names:
+                liveness.heard(name, "a")
+            for _ in range(30):
+                clock.advance(1)
+                liveness.sweep()
+        # 300 sweeps: a look at every namespace would ask 30,000 times.
+        self.assertLess(len(looks), 2 * 100 * (1 + 300 / 60))
