@@ -236,6 +236,17 @@ class NamesTests(SynchronousTestCase):
             path = ROOT / "confd" / name.replace(".", "/")
             self.assertTrue(path.is_dir() or path.with_suffix(".py").is_file(), name)
 
+    def test_modules_of_a_folder(self) -> None:
+        """Each short name in the entry of a folder on the architecture page is a module in that folder."""
+        entries = re.split(r"\n\n|\n\* ", (DOCS / "architecture.rst").read_text("utf-8"))
+        seen = 0
+        for folder, text in (found for each in entries for found in re.findall(r"(?s)^``([\w.]+)``: (.*)", each)):
+            path = ROOT / "confd" / folder.replace(".", "/")
+            for name in re.findall(r"``([a-z_]+)``", text) if path.is_dir() else ():
+                self.assertTrue([*path.rglob(f"{name}.py"), *path.rglob(f"{name}/__init__.py")], f"{folder}: {name}")
+                seen += 1
+        self.assertGreater(seen, 20)
+
     def test_module_map(self) -> None:
         """The architecture page names each folder of confd, or a module in it."""
         page = (DOCS / "architecture.rst").read_text("utf-8")
