@@ -18,7 +18,7 @@ from confd.controller.store.cursor import Work
 from confd.controller.store.postgres.connection import ConnectionThread
 from confd.controller.store.postgres.continuity import WentBack
 from confd.controller.store.postgres.cursor import PostgresCursor
-from confd.controller.store.postgres.errors import NoAnswer, StorageRefusal, explain
+from confd.controller.store.postgres.errors import NoAnswer, StorageRefusal, explain, refusal
 from confd.controller.store.postgres.groups import CommittedGroup, InDoubt, Writer
 from confd.controller.store.postgres.hosts import connect_to_continuation
 from confd.controller.store.postgres.metrics import DatabaseCounts
@@ -257,20 +257,16 @@ class PostgresEngine:
     def _refused(self, failure: Failure) -> tuple[BaseException, bool]:
         error = failure.value
         assert error is not None
-        return self._explained(error), explain(error) is not None
+        # Among the writes that wait may be the repair of a database that went back.
+        shared = explain(error) is not None and not isinstance(error, WentBack)
+        return self._explained(error), shared
 
     def _explained(self, error: BaseException) -> BaseException:
         reason = explain(error)
         if reason is None:
             return error
         self.report(reason)
-        return _refusal(error, reason)
-
-
-def _refusal(error: BaseException | None, reason: str) -> Unavailable:
-    """Return the error for a caller of a database that cannot be used."""
-    refused = unavailable(reason)
-    return Unavailable(error.code, refused.message) if isinstance(error, StorageRefusal) else refused
+        return refusal(error, reason)
 
 
 def _in_doubt(error: Exception) -> bool:
@@ -284,4 +280,4 @@ def _passes(error: Exception) -> bool:
 
 def _unread(failure: Failure) -> Failure:
     reason = explain(failure.value)
-    return failure if reason is None else Failure(_refusal(failure.value, reason))
+    return failure if reason is None else Failure(refusal(failure.value, reason))

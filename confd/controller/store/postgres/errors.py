@@ -6,6 +6,9 @@ import re
 
 import psycopg
 
+from confd.controller.store.write_queue import unavailable
+from confd.errors import Unavailable
+
 #: The reason once PostgreSQL found damaged pages.
 DAMAGED = "it is damaged; restore it from a backup"
 
@@ -111,6 +114,12 @@ def explain(error: BaseException | None) -> str | None:
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return f"it cannot be reached: {_cause(str(error))}"
     return None
+
+
+def refusal(error: BaseException | None, reason: str) -> Unavailable:
+    """Return the error for a caller of a database that cannot be used."""
+    refused = unavailable(reason)
+    return Unavailable(error.code, refused.message) if isinstance(error, StorageRefusal) else refused
 
 
 def is_final(error: BaseException | None) -> bool:

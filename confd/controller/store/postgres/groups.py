@@ -22,7 +22,7 @@ from confd.controller.store.cursor import Work
 from confd.controller.store.postgres.announcements import note_changes
 from confd.controller.store.postgres.continuity import DatabaseState, WentBack, check_continuation, load_state
 from confd.controller.store.postgres.cursor import PostgresCursor, open_pipeline
-from confd.controller.store.postgres.errors import explain
+from confd.controller.store.postgres.errors import explain, refusal
 from confd.controller.store.postgres.replication import check_replication
 from confd.interfaces.controllers import AgreedSettings
 
@@ -132,7 +132,7 @@ class Writer:
             # Only these may write to a database that is no continuation.
             if not any(isinstance(work, Repair) for work in works):
                 raise
-            allowed = [work if isinstance(work, Repair) else _Refused(error) for work in works]
+            allowed = [work if isinstance(work, Repair) else _Refused(refusal(error, str(error))) for work in works]
             return [self._commit(connection, allowed, repair=True)]
         except _NotAlone:
             pass

@@ -157,6 +157,19 @@ class LifeTests(TestCase):
         await until(lambda: store.problem() is None)
         self.assertEqual((await store.publish(a_draft(4))).value.configuration.version, 4)
 
+    async def test_new_epoch_that_waited_for_a_refused_write(self) -> None:
+        """Agents report all the time, so that a new epoch always waits for the refusal of another write."""
+        store = await self.lose_changes()
+        refused = [store.publish(a_draft(4, attempt=an_attempt()))]
+        raised = store.begin_epoch(an_epoch_change(2, attempt=an_attempt()))
+        refused.append(store.publish(a_draft(4, attempt=an_attempt())))
+        for each in refused:
+            with self.assertRaises(Unavailable) as caught:
+                await each
+            self.assertEqual(caught.exception.code, "storage_went_back")
+        (made,) = (await raised).value
+        self.assertEqual((made.configuration.epoch, made.configuration.version), (2, 3))
+
     async def test_refused_epoch_repairs_nothing(self) -> None:
         store = await self.lose_changes()
         with self.assertRaises(Conflict):
