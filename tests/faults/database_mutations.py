@@ -48,6 +48,11 @@ DATABASE_MUTANTS = (
         (f"{_TESTS}.test_life.LifeTests.test_no_automatic_epoch_beyond_another_one",),
     ),
     Mutant(
+        "PostgreSQL: the refusal of a write refuses the repair that waits, too",
+        (Edit("controller/store/postgres/engine.py", " and not isinstance(error, WentBack)", ""),),
+        (f"{_TESTS}.test_life.LifeTests.test_new_epoch_that_waited_for_a_refused_write",),
+    ),
+    Mutant(
         "PostgreSQL: any server that takes writes will do",
         (
             Edit(
