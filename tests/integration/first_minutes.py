@@ -52,7 +52,7 @@ def walk(page: Any, namespace: str, show: Callable[[str], None]) -> None:
     @param show: Gets the name of each picture while the page shows it.
     """
     strip = page.locator("#rollout")
-    page.get_by_label("Namespace").select_option(namespace)
+    page.get_by_role("combobox", name="Namespace").select_option(namespace)
     page.get_by_text("1 of 1 agent has version 1").wait_for()
     page.get_by_role("link", name="Configuration").click()
     write_document(page, json.dumps(FIRST | {"retries": 3}, indent=2))

@@ -27,7 +27,7 @@ from tests.integration.browser import MISSING, browser, visit, write_document
 from tests.integration.fleet import ADMIN, AGENT, Fleet, eventually, free_port, hit, request, target
 from tests.integration.launcher import fork
 
-VIEWS = ("overview", "configuration", "history", "fleet", "audit")
+VIEWS = ("overview", "configuration", "history", "fleet", "freezes", "namespaces", "tokens", "audit")
 
 #: A hostile name of a host.
 HOSTILE = '<img src=x onerror="document.title=`taken`"><script>document.title=`taken`</script>\u202e' + "w" * 150
@@ -158,6 +158,18 @@ class DashboardTestCase(SynchronousTestCase):
             yield visiting.go(view, self.namespace)
             self.assertEqual(visiting.complaints, [])
 
+    def signed_in(self, visiting: Any, credentials: Any) -> Any:
+        """Return the page of the configuration after a sign-in without the form."""
+        body = json.dumps(credentials)
+        page = visiting.page
+        page.goto(f"{self.fleet.url}/signin")
+        page.evaluate(
+            """(body) => fetch("signin", {method: "POST", headers: {"Content-Type": "application/json"}, body})""", body
+        )
+        visiting.go("configuration", self.namespace)
+        self.shown(page.get_by_text("Live", exact=True))
+        return page
+
     def text(self, page: Any) -> str:
         """Return the text in the editor: the page has elements for the visible lines only."""
         page.locator(".cm-editor").wait_for()
@@ -271,7 +283,7 @@ class ChangeTests(DashboardTestCase):
         with self.visiting() as page:
             write_document(page, "")
             page.evaluate("document.activeElement.blur()")
-            for _ in range(20):
+            for _ in range(40):
                 page.keyboard.press("Tab")
                 if page.evaluate("document.activeElement.classList.contains('cm-content')"):
                     break
@@ -623,18 +635,6 @@ class AppearanceTests(DashboardTestCase):
             page.get_by_role("link", name="History").click()
             self.shown(page.get_by_text(f"change {change['id']}, approved by ann"))
 
-    def signed_in(self, visiting: Any, credentials: Any) -> Any:
-        """Return the page of the configuration after a sign-in without the form."""
-        body = json.dumps(credentials)
-        page = visiting.page
-        page.goto(f"{self.fleet.url}/signin")
-        page.evaluate(
-            """(body) => fetch("signin", {method: "POST", headers: {"Content-Type": "application/json"}, body})""", body
-        )
-        visiting.go("configuration", self.namespace)
-        self.shown(page.get_by_text("Live", exact=True))
-        return page
-
     def test_help(self) -> None:
         """Keys lead to views and to the filter unless a person turns them off; a theme outlives a reload."""
         background = "getComputedStyle(document.documentElement).backgroundColor"
@@ -731,7 +731,7 @@ class AppearanceTests(DashboardTestCase):
         body = {"name": "edge", "config": self.document("edge")}
         self.assertEqual(self.ask("POST", "/api/v1/namespaces", body).status, 201)
         with self.visiting() as page:
-            page.get_by_label("Namespace").select_option("edge")
+            page.get_by_role("combobox", name="Namespace").select_option("edge")
             eventually(lambda: "/edge" in self.text(page))
             self.assertTrue(page.url.endswith("#configuration/edge"))
             page.get_by_role("link", name="Overview").click()
@@ -739,7 +739,7 @@ class AppearanceTests(DashboardTestCase):
             page.goto(f"{self.fleet.url}/#overview/nowhere")
             self.shown(page.get_by_text("Namespace nowhere does not exist"))
             self.assertEqual(self.ask("POST", "/api/v1/namespaces", body | {"name": "made-elsewhere"}).status, 201)
-            page.get_by_label("Namespace").focus()
+            page.get_by_role("combobox", name="Namespace").focus()
             eventually(lambda: page.locator("#namespaces option[value=made-elsewhere]").count() == 1)
 
     def test_json(self) -> None:

@@ -19,6 +19,9 @@ LOOKS = budget(
     [("light", 1280), ("dark", 320)], [(scheme, width) for scheme in ("light", "dark") for width in (320, 390, 1280)]
 )
 
+#: A button that opens a form, by its view.
+FORMS = {"tokens": "New token…", "freezes": "New freeze…", "namespaces": "Policy of"}
+
 
 def testSuite() -> Together:
     """Return the tests of the module, for trial."""
@@ -192,6 +195,12 @@ class RolloutTests(DashboardTestCase):
                 self.shown(page.locator("dialog pre"))
                 self.assertEqual(faults(page, width < 500), [], f"dialog, {scheme}, {width} px")
                 page.keyboard.press("Escape")
+                for view, name in FORMS.items():
+                    page.goto(f"{self.fleet.url}/#{view}/{self.namespace}")
+                    page.get_by_role("button", name=name).first.click()
+                    self.shown(page.locator("dialog footer .primary"))
+                    self.assertEqual(faults(page, width < 500), [], f"{name}, {scheme}, {width} px")
+                    page.keyboard.press("Escape")
                 page.goto(f"{self.fleet.url}/#version/{self.namespace}?number=1")
                 self.shown(page.get_by_role("heading", name="Document"))
                 self.assertEqual(faults(page, width < 500), [], f"version, {scheme}, {width} px")

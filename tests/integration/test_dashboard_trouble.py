@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from tests.integration.dashboard_access import AccessTests
 from tests.integration.fleet import AGENT, eventually
 from tests.integration.test_dashboard import DashboardTestCase, Together
 
 
 def testSuite() -> Together:
     """Return the tests of the module, for trial."""
-    return Together.of(__name__, TroubleTests, EmptyTests)
+    return Together.of(__name__, TroubleTests, EmptyTests, AccessTests)
 
 
 def answering(status: int, body: Any) -> Callable[[Any], None]:

@@ -66,7 +66,8 @@ export class Account {
   }
 }
 
-function roleOf({ role, namespaces }) {
+/** Return a grant in words. */
+export function roleOf({ role, namespaces }) {
   return namespaces.includes("*") ? `${role} in every namespace` : `${role} in ${namespaces.join(", ")}`;
 }
 

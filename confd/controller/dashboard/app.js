@@ -10,15 +10,21 @@ import { h, fill } from "./dom.js";
 import { Editor } from "./editor.js";
 import { Events } from "./events.js";
 import { Fleet } from "./fleet.js";
+import { Freezes } from "./freezes.js";
 import { Current } from "./current.js";
 import { Health } from "./health.js";
 import { Help } from "./help.js";
 import { History } from "./history.js";
+import { Namespaces } from "./namespaces.js";
 import { Rollout } from "./rollout.js";
+import { Tokens } from "./tokens.js";
 import { Version } from "./version.js";
 import { ago } from "./format.js";
 
-const VIEWS = ["overview", "configuration", "history", "version", "changes", "fleet", "audit"];
+const VIEWS = ["overview", "configuration", "history", "version", "changes", "fleet", "freezes", "namespaces", "tokens", "audit"];
+
+/** The views that show all namespaces. */
+const EVERYWHERE = ["freezes", "namespaces", "tokens", "audit"];
 
 /** The link of the navigation for a view that has none. */
 const PARENTS = { version: "history" };
@@ -39,6 +45,9 @@ class App {
     this.history = new History(byId("versions"), this.api);
     this.changes = new Changes(byId("changes"));
     this.audit = new Audit(byId("attempts"));
+    this.freezes = new Freezes(byId("freezes"), (pattern) => this.account.held(pattern).has("freeze.write"));
+    this.tokens = new Tokens(byId("tokens"));
+    this.spaces = new Namespaces(byId("spaces"), () => this.choose());
     this.version = new Version(byId("version"));
     this.help = new Help(byId("help"), (view) => (location.hash = `${view}/${this.namespace}`));
     this.health = new Health(byId("health"));
@@ -51,6 +60,7 @@ class App {
     );
     this.account = new Account(byId("account"), (held, caller) => {
       this.changes.caller = caller;
+      this.spaces.admin = held.has("admin");
       this.editor.permit(held.has("config.publish"));
     });
     this.connection = new Connection(byId("connection"), byId("notice"), byId("main"));
@@ -89,19 +99,23 @@ class App {
     this.history.show(this.view === "history");
     this.version.show(this.view === "version", asked);
     this.changes.show(this.view === "changes");
+    this.freezes.show(this.view === "freezes");
+    this.spaces.show(this.view === "namespaces");
+    this.tokens.show(this.view === "tokens");
     this.audit.show(this.view === "audit");
     this.health.show(this.view === "overview");
     if (!moved) return;
     scrollTo(0, 0);
     // A screen reader reads no change of a title.
-    byId("announced").textContent = `${document.title.split(" ")[0]} of ${this.namespace}`;
+    const [title] = document.title.split(" ");
+    byId("announced").textContent = EVERYWHERE.includes(this.view) ? title : `${title} of ${this.namespace}`;
   }
 
   move(namespace) {
     this.namespace = namespace;
     this.api = new Api(namespace);
-    const { editor, fleet, history, version, changes, audit, health, current, convergence, rollout } = this;
-    for (const part of [editor, fleet, history, version, changes, audit, health, current, convergence, rollout])
+    const { editor, fleet, history, version, changes, audit, health, current, convergence, rollout, freezes, spaces, tokens } = this;
+    for (const part of [editor, fleet, history, version, changes, audit, health, current, convergence, rollout, freezes, spaces, tokens])
       part.move(this.api);
     this.connection.choices([], namespace, this.view);
     this.offered = "";
@@ -132,8 +146,8 @@ class App {
     this.connection[state](trouble);
     if (state === "live" && this.lost) {
       this.account.load(this.api);
-      const { editor, fleet, history, changes, audit, rollout } = this;
-      for (const part of [editor, fleet, history, changes, audit, rollout]) part.refresh();
+      const { editor, fleet, history, changes, audit, rollout, freezes, spaces, tokens } = this;
+      for (const part of [editor, fleet, history, changes, audit, rollout, freezes, spaces, tokens]) part.refresh();
     }
     if (state !== "connecting") {
       if (this.lost !== undefined) this.choose();

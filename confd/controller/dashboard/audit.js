@@ -4,40 +4,29 @@ import { inWords } from "./audit_words.js";
 import { button, fill, h, problem } from "./dom.js";
 import { saveJson } from "./export.js";
 import { ago, moment, plural } from "./format.js";
+import { listCard } from "./list_card.js";
 
 /** The audit log of the whole controller, newest first. */
 export class Audit {
   constructor(root) {
     Object.assign(this, { api: null, items: [], visible: false });
-    this.body = h("tbody", {});
-    this.says = h("div", {});
     this.search = h("input", { type: "search", placeholder: "Who, what, namespace…", "aria-label": "Filter the entries", oninput: () => this.draw() });
     this.refused = h("input", { type: "checkbox", onchange: () => this.draw() });
     this.total = h("p.quiet", { role: "status" });
-    this.older = h(
-      "button",
-      { type: "button", hidden: true, onclick: () => this.load(this.next) },
-      "Show older entries",
-    );
-    const heads = ["When", "Who", "From", "What", "Result"].map((text) => h("th", { scope: "col" }, text));
-    fill(
-      root,
-      h(
-        "header",
-        {},
-        h("h1", { id: "audit-title" }, "Audit"),
-        h("p.quiet", {}, "All namespaces. Each entry holds the hash of the entry before it; confdctl audit verify checks them."),
-      ),
-      h("div.tools", {}, this.search, h("label.choice", {}, this.refused, " Only refused"), button("Save as JSON", () => saveJson("audit", this.found()))),
-      this.total,
-      this.says,
-      h(
-        "div.scroll",
-        { tabIndex: 0, role: "group", "aria-label": "Entries" },
-        h("table.list", {}, h("thead", {}, h("tr", {}, ...heads)), this.body),
-      ),
-      this.older,
-    );
+    this.older = h("button", { type: "button", hidden: true, onclick: () => this.load(this.next) }, "Show older entries");
+    const card = {
+      id: "audit",
+      title: "Audit",
+      about: "All namespaces. Each entry holds the hash of the entry before it; confdctl audit verify checks them.",
+      tools: [
+        this.search,
+        h("label.choice", {}, this.refused, " Only refused"),
+        button("Save as JSON", () => saveJson("audit", this.found())),
+        this.total,
+      ],
+      heads: ["When", "Who", "From", "What", "Result"],
+    };
+    Object.assign(this, listCard(root, card, this.older));
   }
 
   /** Load the entries when the view becomes visible. */

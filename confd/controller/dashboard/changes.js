@@ -3,6 +3,7 @@
 import { button, closer, dialog, fill, h, problem } from "./dom.js";
 import { diff } from "./diff.js";
 import { ago, moment, plural } from "./format.js";
+import { emptyRow, listCard } from "./list_card.js";
 import { PagedList } from "./paged_list.js";
 
 /** The states as the colours of the fleet show them. */
@@ -15,28 +16,16 @@ export class Changes extends PagedList {
   constructor(root) {
     super(null);
     this.caller = {};
-    this.body = h("tbody", {});
-    this.says = h("div", {});
     this.all = h("input", { type: "checkbox", name: "all", onchange: () => this.load() });
     this.older = h("button", { type: "button", hidden: true, onclick: () => this.load(this.next) }, "Show older changes");
-    const heads = ["Change", "State", "By", "Comment", "Approvals", ""].map((text) => h("th", { scope: "col" }, text));
-    fill(
-      root,
-      h(
-        "header",
-        {},
-        h("h1", { id: "changes-title" }, "Changes"),
-        h("p.quiet", {}, "Documents that wait for approvals, for their time, or for a person who applies them."),
-      ),
-      h("div.tools", {}, h("label.choice", {}, this.all, " Show changes that are over, too")),
-      this.says,
-      h(
-        "div.scroll",
-        { tabIndex: 0, role: "group", "aria-label": "Changes" },
-        h("table.list", {}, h("thead", {}, h("tr", {}, ...heads)), this.body),
-      ),
-      this.older,
-    );
+    const card = {
+      id: "changes",
+      title: "Changes",
+      about: "Documents that wait for approvals, for their time, or for a person who applies them.",
+      tools: [h("label.choice", {}, this.all, " Show changes that are over, too")],
+      heads: ["Change", "State", "By", "Comment", "Approvals", ""],
+    };
+    Object.assign(this, listCard(root, card, this.older));
   }
 
   /** Return a promise of a page. */
@@ -51,7 +40,7 @@ export class Changes extends PagedList {
       this.body,
       ...(this.items.length
         ? this.items.map((item) => this.row(item))
-        : [h("tr", {}, h("td.quiet", { colSpan: 6 }, empty))]),
+        : [emptyRow(6, empty)]),
     );
   }
 
