@@ -29,8 +29,7 @@ from confd.runtime.setting import settings_of
 from confd.runtime.settings import AgentSettings, ControllerSettings, WorkerSettings, all_roles
 from confd.web.api import endpoint, parsing, streaming
 from confd.web.auth import throttle
-from confd.web.server import channel
-from confd.web.server.channel import BoundedChannel
+from confd.web.server import channel, request_head
 from confd.web.server.site import Limits
 from confd.worker import upstream
 
@@ -49,7 +48,7 @@ def seconds(number: float) -> str:
 SAID = {
     "body of a configuration": f"{SITE.body} bytes",
     "body of anything else": f"{SITE.stranger} bytes",
-    "headers of a request": f"{BoundedChannel.totalHeadersSize} bytes, {BoundedChannel.maxHeaders} headers",
+    "headers of a request": f"{request_head.MAX_HEAD_BYTES} bytes, {request_head.MAX_HEADERS} headers",
     "from the first byte": seconds(SITE.header_seconds),
     "from there": seconds(SITE.body_seconds),
     "least rate": f"{SITE.body_rate} bytes a second",

@@ -92,6 +92,14 @@ FRAMING = {
     "name with NUL": POST + b"Content-Length\x00: 4\r\n\r\nxxxx",
     "name that is not ASCII": POST + "Content-Längth: 4\r\n\r\n".encode(),
     "value with NUL": GET + HOST + b"X: a\x00b\r\n\r\n",
+    "value with a control character": GET + HOST + b"X: a\x01b\r\n\r\n",
+    "value with DEL": GET + HOST + b"X: a\x7fb\r\n\r\n",
+    "query that is not ASCII": "GET /open?ö HTTP/1.1\r\n".encode() + HOST + b"\r\n",
+    "RTSP": b"GET /open RTSP/1.0\r\n" + HOST + b"\r\n",
+    "ICE": b"SOURCE /open ICE/1.0\r\n" + HOST + b"\r\n",
+    "bare LF before the request": b"\n" + GET + HOST + b"\r\n",
+    "CR before the request": b"\r" + GET + HOST + b"\r\n",
+    "Content-Length of 5 000 zeros": POST + b"Content-Length: " + b"0" * 5000 + b"\r\n\r\n",
     "value with a bare CR": GET + HOST + b"X: a\rContent-Length: 4\r\n\r\n",
     "value with a bare LF": GET + HOST + b"X: a\nContent-Length: 4\r\n\r\n",
     "headers ended by bare LFs": b"GET /open HTTP/1.1\nHost: localhost\n\n\r\n\r\n",
@@ -126,6 +134,7 @@ FRAMING = {
     "NUL in the path": b"GET /open\x00 HTTP/1.1\r\n" + HOST + b"\r\n",
     "bare CR in the path": b"GET /open\rX HTTP/1.1\r\n" + HOST + b"\r\n",
     "method that is no token": b"G(T /open HTTP/1.1\r\n" + HOST + b"\r\n",
+    "method that nobody registered": b"X-CUSTOM /open HTTP/1.1\r\n" + HOST + b"\r\n",
     "method in lower case": b"get /open HTTP/1.1\r\n" + HOST + b"\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
 }
@@ -200,7 +209,7 @@ class SmugglingTests(SynchronousTestCase):
 
     def test_unknown_method_gets_405_and_keeps_the_connection(self) -> None:
         caller = SampleSite().connect()
-        for method in ("TRACE", "OPTIONS", "PUT", "X-CUSTOM"):
+        for method in ("TRACE", "OPTIONS", "PUT", "PROPFIND"):
             reply = caller.request(method, "/open")
             self.assertEqual((reply.status, reply.headers["allow"]), (405, "GET, HEAD"), method)
         self.assertEqual(caller.get("/open").status, 200)

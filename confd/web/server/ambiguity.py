@@ -39,10 +39,8 @@ def ambiguity_in_headers(headers: Headers, version: bytes) -> str | None:
     return None
 
 
-def ambiguity_in_line(method: bytes, uri: bytes) -> str | None:
-    """Return a sentence that names an ambiguous method or path, or C{None}."""
-    if not method.isupper():
-        return "The method must be in upper case."
+def ambiguity_in_path(uri: bytes) -> str | None:
+    """Return a sentence that names an ambiguous path, or C{None}."""
     path = uri.partition(b"?")[0]
     if not path.startswith(b"/") or _AMBIGUOUS_PATH.search(path) or not _is_utf8(path):
         return "The path must be absolute, in UTF-8, without empty, dot or encoded-slash segments."

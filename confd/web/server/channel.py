@@ -17,9 +17,10 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
 
-from confd.web.server.ambiguity import ambiguity_in_headers, ambiguity_in_line, is_trailer
+from confd.web.server.ambiguity import ambiguity_in_headers, ambiguity_in_path, is_trailer
 from confd.web.server.head import encode_head
 from confd.web.server.refusal import refusal
+from confd.web.server.request_head import MAX_HEAD_BYTES, MAX_HEADERS, BadHead, HeadReader, LargeHead
 from confd.web.server.request_metrics import UNMATCHED
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ class BoundedChannel(HTTPChannel):
     @ivar head_arrived: when the headers of the latest request were complete, in seconds of the reactor's clock.
     """
 
-    maxHeaders = 64
-    totalHeadersSize = 16384
     abortTimeout: int | None = None  # type: ignore[assignment]
 
     transport: ITCPTransport
@@ -59,13 +58,13 @@ class BoundedChannel(HTTPChannel):
     #: A request whose response the client has not taken, while another request waits behind it.
     _untaken: BoundedRequest | None = None
 
-    #: Whether an empty line came before the request. HTTP allows one, so the next bytes depend on it.
-    _skipped_line = False
+    #: Reads the head of the next request, once its first bytes have arrived.
+    _reader: HeadReader | None = None
 
     @property
     def at_rest(self) -> bool:
         """Whether the next bytes mean the same as on a new connection."""
-        return not (self.requests or self._buffer or self._skipped_line)
+        return not (self.requests or self._reader)
 
     def dataReceived(self, data: bytes) -> None:
         if self._closing:
@@ -83,56 +82,76 @@ class BoundedChannel(HTTPChannel):
                 response_cache.end()
 
     def _read(self, data: bytes) -> None:
-        if data.startswith(_TLS_HANDSHAKE) and not (self.requests or self._buffer):
-            # No line would ever end in a handshake. The answer is in clear: TLS clients report that as what it is.
+        self.resetTimeout()
+        if self.requests:
+            self.rawDataReceived(data)
+            return
+        reader = self._reader = self._reader or self.factory.take_reader()
+        if data.startswith(_TLS_HANDSHAKE) and not reader.begun:
+            # No head would ever end in a handshake. The answer is in clear: TLS clients report that as what it is.
             self.factory.log_tls_client(self.getPeer())
             self.refuse(400, "not_tls", "A TLS handshake came where HTTP is spoken; use http:// instead of https://.")
             return
-        super().dataReceived(data)
-        begun = self.requests or self._buffer
-        if begun and self._timer is None and not (self._handlingRequest or self._closing):
-            self._within(self.factory.limits.header_seconds, self._too_slow, "the headers")
-
-    def lineReceived(self, line: bytes) -> None:
-        if self._closing:
-            return
-        if not (line or self.requests):
-            self._skipped_line = True
-        if line[:1] in (b" ", b"\t"):
-            # A proxy may have taken it for a part of the line before.
-            self.refuse(400, "bad_request", "A header line begins with white space.")
-        else:
-            super().lineReceived(line)
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        self._refuse_headers()
-
-    def headerReceived(self, line: bytes) -> bool:
         try:
-            return bool(super().headerReceived(line))
-        except ValueError:
-            # A Content-Length of more digits than Python converts.
+            rest = reader.read(data)
+        except BadHead:
             self._respondToBadRequestAndDisconnect()
-            return False
+        except LargeHead:
+            sentence = f"The headers are more than {MAX_HEADERS}, or longer than {MAX_HEAD_BYTES} bytes."
+            self.refuse(431, "headers_too_large", sentence)
+        else:
+            if reader.complete:
+                self._begin(reader, rest)
+            elif reader.begun and self._timer is None:
+                self._within(self.factory.limits.header_seconds, self._too_slow, "the headers")
 
-    def allHeadersReceived(self) -> None:
-        """Refuse a request by its headers, before a byte of its body is read; otherwise read on."""
-        limits = self.factory.limits
-        reason = self._ambiguity()
+    def _begin(self, head: HeadReader, rest: bytes) -> None:
+        """
+        Begin a request, or refuse the request by its head, before a byte of its body is read.
+
+        @param rest: the bytes that have arrived behind the head.
+        """
+        request: BoundedRequest = self.requestFactory(self)
+        self.requests.append(request)
+        request.method, request.uri, request.clientproto = head.method, head.uri, head.version
+        request.requestHeaders, length = head.headers, head.length
+        self.persistent = head.persistent and head.version == b"HTTP/1.1"
+        self._reader = None
+        self.factory.return_reader(head)
+        reason = self._ambiguity(request)
         if reason is not None:
             self.refuse(400, "bad_request", reason)
-        elif (misdirected := self._misdirected()) is not None:
+        elif (misdirected := self._misdirected(request)) is not None:
             self.refuse(403, *misdirected)
-        elif self.length is None or self.accepts(self.length):
+        elif length is None or self.accepts(length):
             self.head_arrived = self.factory.reactor.seconds()
-            super().allHeadersReceived()
-            if self.factory.draining:
-                self.finish_up()
-            if self.length is None and self._transferDecoder is not None:
-                # Twisted searches all trailers again with each piece that arrives.
-                self._transferDecoder._maxTrailerHeadersSize = MAX_TRAILER_BYTES
-            if self.length != 0:
-                self._within(limits.body_seconds, self._too_slow, "the body")
+            self._read_body(request, length, rest)
+
+    def _read_body(self, request: BoundedRequest, length: int | None, rest: bytes) -> None:
+        self.length = length
+        request.parseCookies()
+        request.gotLength(length)
+        if request.clientproto == b"HTTP/1.1":
+            if not self.persistent:
+                request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            expected = request.requestHeaders.getRawHeaders(b"Expect")
+            if expected and expected[0].lower() == b"100-continue":
+                self._send100Continue()
+        if self.factory.draining:
+            self.finish_up()
+        if length == 0:
+            self._dataBuffer.append(rest)
+            self.allContentReceived()
+            return
+        if length is None:
+            self._maybeChooseTransferDecoder(b"Transfer-Encoding", b"chunked")
+            # Twisted searches all trailers again with each piece that arrives.
+            self._transferDecoder._maxTrailerHeadersSize = MAX_TRAILER_BYTES
+        else:
+            self._maybeChooseTransferDecoder(b"Content-Length", b"%d" % length)
+        self._within(self.factory.limits.body_seconds, self._too_slow, "the body")
+        if rest:
+            self.rawDataReceived(rest)
 
     def rawDataReceived(self, data: bytes) -> None:
         if self._closing:
@@ -149,6 +168,8 @@ class BoundedChannel(HTTPChannel):
             self.refuse(400, "bad_request", "A trailer after the body is not a header field.")
             return
         self._cancel_timer()
+        request = self.requests[-1]
+        self._command, self._path, self._version = request.method, request.uri, request.clientproto
         super().allContentReceived()
 
     def extend_deadline(self, received: int) -> None:
@@ -165,7 +186,7 @@ class BoundedChannel(HTTPChannel):
     @property
     def more(self) -> bool:
         """Whether bytes have arrived behind the request in progress."""
-        return bool(self._buffer) or any(self._dataBuffer)
+        return any(self._dataBuffer)
 
     def requestDone(self, request: BoundedRequest) -> None:
         """
@@ -204,7 +225,7 @@ class BoundedChannel(HTTPChannel):
 
     def finish_up(self) -> None:
         """Close the connection after the request in progress; at once if it is idle."""
-        if self._closing:
+        if self._closing or (self._reader is not None and self._reader.begun):
             return
         if self.requests:
             self.persistent = False
@@ -226,8 +247,6 @@ class BoundedChannel(HTTPChannel):
         request = self.requests[-1]
         if size <= min(limits.body if request.trusted else limits.stranger, limits.body):
             return True
-        # Twisted sets them when the request is complete.
-        request.method, request.uri, request.client = self._command, self._path, self.getPeer()
         request.find_caller()
         request.trusted = self.factory.large(request, size) and size <= limits.body
         if size > limits.body:
@@ -246,32 +265,25 @@ class BoundedChannel(HTTPChannel):
         if self._closing:
             return
         self._end_within(self.factory.limits.linger_seconds)
-        self.clearLineBuffer()
+        self._reader = None
         self.factory.request_metrics.count(b"", UNMATCHED, status)
         request_id = self.requests[-1].id if self.requests else secrets.token_hex(8)
         self.transport.write(refusal(status, code, message, request_id))
         if not self.isSecure() and hasattr(self.transport, "loseWriteConnection"):
             self.transport.loseWriteConnection()
 
-    def _refuse_headers(self) -> None:
-        most, longest = self.maxHeaders, self.totalHeadersSize
-        self.refuse(431, "headers_too_large", f"The headers are more than {most}, or longer than {longest} bytes.")
-
     def _respondToBadRequestAndDisconnect(self) -> None:
-        if self._receivedHeaderCount > self.maxHeaders or self._receivedHeaderSize > self.totalHeadersSize:
-            self._refuse_headers()
-        else:
-            self.refuse(400, "bad_request", "The request is not valid HTTP/1.1.")
+        self.refuse(400, "bad_request", "The request is not valid HTTP/1.1.")
 
-    def _ambiguity(self) -> str | None:
-        headers = self.requests[-1].requestHeaders
-        reason = ambiguity_in_headers(headers, self._version)
+    def _ambiguity(self, request: BoundedRequest) -> str | None:
+        headers = request.requestHeaders
+        reason = ambiguity_in_headers(headers, request.clientproto)
         if reason is None and self.factory.proxies.hops(self.getPeer(), headers) is None:
             return "Forwarded and X-Forwarded-For must be valid and agree; let the proxy add to both or to one."
-        return reason or ambiguity_in_line(self._command, self._path)
+        return reason or ambiguity_in_path(request.uri)
 
-    def _misdirected(self) -> tuple[str, str] | None:
-        for host in self.requests[-1].requestHeaders.getRawHeaders(b"Host") or ():
+    def _misdirected(self, request: BoundedRequest) -> tuple[str, str] | None:
+        for host in request.requestHeaders.getRawHeaders(b"Host") or ():
             refusal = self.factory.refuse_host(self.getPeer(), host)
             if refusal is not None:
                 return refusal

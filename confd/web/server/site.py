@@ -19,6 +19,7 @@ from confd.web.server.connection_limits import ConnectionLimits
 from confd.web.server.proxies import Hops, Proxies
 from confd.web.server.refusal import SECURITY_HEADERS
 from confd.web.server.request import BoundedRequest, ascii_text
+from confd.web.server.request_head import HeadReader
 from confd.web.server.request_metrics import RequestMetrics
 from confd.web.server.response_cache import ResponseCache
 
@@ -100,6 +101,7 @@ class BoundedSite(Site):
         self.request_metrics = RequestMetrics()
         self.draining = False
         self.connection_limits = ConnectionLimits(limits.connections, limits.from_one, self.request_metrics.refused)
+        self._spare_reader: HeadReader | None = None
         self._channels: dict[BoundedChannel, str] = {}
         self._tls_log_limiter = LogLimiter(reactor, CLIENT_MISTAKE_SECONDS)
         self._host_log_limiter = LogLimiter(reactor, CLIENT_MISTAKE_SECONDS)
@@ -117,6 +119,15 @@ class BoundedSite(Site):
         channel: BoundedChannel = super().buildProtocol(addr)
         self._channels[channel] = source
         return channel
+
+    def take_reader(self) -> HeadReader:
+        """Return a reader of heads: nearly all requests share one, and idle connections hold none."""
+        reader, self._spare_reader = self._spare_reader or HeadReader(), None
+        return reader
+
+    def return_reader(self, reader: HeadReader) -> None:
+        """Keep a reader that has completed a head for the next request."""
+        self._spare_reader = reader
 
     def getResourceFor(self, request: BoundedRequest) -> IResource:
         """Return the resource, after setting the headers that every response carries."""

@@ -91,7 +91,7 @@ class RequestMetricsTests(SynchronousTestCase):
         caller = self.caller()
         self.assertEqual([caller.post("/things").status, caller.get("/secret").status], [409, 401])
         self.assertEqual([caller.get("/things").status, caller.get("/nowhere").status], [405, 404])
-        self.assertEqual(caller.request("BREW", "/coffee").status, 404)
+        self.assertEqual(caller.request("PROPFIND", "/coffee").status, 404)
         self.assertEqual(
             self.counted(),
             {
