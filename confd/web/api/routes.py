@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from attrs import define, field, frozen
 from twisted.web.resource import IResource
@@ -106,6 +106,7 @@ class KleinOnDemand:
 
     def render(self, request: BoundedRequest) -> int:
         """Let Klein find the endpoint, or say that it finds none."""
+        request.prepath, request.postpath = [], list(map(unquote_to_bytes, request.path[1:].split(b"/")))
         waiting: int = self.load().resource.render(request)
         return waiting
 

@@ -111,7 +111,7 @@ class BoundedChannel(HTTPChannel):
 
         @param rest: the bytes that have arrived behind the head.
         """
-        request: BoundedRequest = self.requestFactory(self)
+        request: BoundedRequest = self.requestFactory(self)  # type: ignore[assignment]
         self.requests.append(request)
         request.method, request.uri, request.clientproto = head.method, head.uri, head.version
         request.requestHeaders, length = head.headers, head.length
@@ -146,7 +146,7 @@ class BoundedChannel(HTTPChannel):
         if length is None:
             self._maybeChooseTransferDecoder(b"Transfer-Encoding", b"chunked")
             # Twisted searches all trailers again with each piece that arrives.
-            self._transferDecoder._maxTrailerHeadersSize = MAX_TRAILER_BYTES
+            self._transferDecoder._maxTrailerHeadersSize = MAX_TRAILER_BYTES  # type: ignore[union-attr]
         else:
             self._maybeChooseTransferDecoder(b"Content-Length", b"%d" % length)
         self._within(self.factory.limits.body_seconds, self._too_slow, "the body")

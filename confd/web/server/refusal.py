@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.web.http import datetimeToString
 
 from confd.web.api.errors import error_body
+from confd.web.server.headers import canonical
 
 #: Headers of every response; pages replace the policy with a wider one.
 SECURITY_HEADERS = {
@@ -15,6 +16,8 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
+_SERVER, *_SECURITY = [(canonical(name.encode()), text.encode()) for name, text in SECURITY_HEADERS.items()]
+
 _PHRASES = {
     400: "Bad Request",
     403: "Forbidden",
@@ -22,6 +25,15 @@ _PHRASES = {
     413: "Content Too Large",
     431: "Request Header Fields Too Large",
 }
+
+
+def common_headers(request_id: str) -> dict[bytes, list[bytes]]:
+    """Return the headers of a response that the others are added to."""
+    headers = {_SERVER[0]: [_SERVER[1]], b"Date": [datetimeToString()]}
+    for name, text in _SECURITY:
+        headers[name] = [text]
+    headers[b"X-Request-Id"] = [request_id.encode()]
+    return headers
 
 
 def refusal(status: int, code: str, message: str, request_id: str) -> bytes:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
-from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
 from confd.web.api.errors import error_body
+from confd.web.server.headers import CheckedHeaders
+from confd.web.server.refusal import common_headers
 from confd.web.server.request_metrics import HUNG_UP, UNMATCHED
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class BoundedRequest(Request):
 
     def __init__(self, channel: BoundedChannel, queued: object = None) -> None:
         super().__init__(channel)
+        self.responseHeaders: CheckedHeaders = CheckedHeaders({})
         self.id, self.route, self.caller = secrets.token_hex(8), UNMATCHED, ""
         self.arrived, self.trusted = 0.0, False
         #: Whether the request is complete and L{count} has not counted it yet.
@@ -81,11 +83,23 @@ class BoundedRequest(Request):
         proxies = self.channel.factory.proxies
         self.client = proxies.caller(self.client, proxies.hops(self.client, self.requestHeaders) or ())
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Process the request: its head is known, and endpoints parse its query and its body."""
+        assert self.content is not None
+        self.content.seek(0)
+        self.path = self.uri.partition(b"?")[0]
+        self.process()
+
     def process(self) -> None:
         """Note the time at which the request was complete, and route it."""
+        self.site = site = self.channel.factory
         self.find_caller()
-        self.arrived, self._uncounted = self.channel.factory.reactor.seconds(), True
-        super().process()
+        self.arrived, self._uncounted = site.reactor.seconds(), True
+        self.responseHeaders.update(common_headers(self.id))
+        try:
+            self.render(site.resource)
+        except Exception:
+            self.processingFailed(Failure())
 
     def connectionLost(self, reason: Failure) -> None:
         self.count(HUNG_UP)
@@ -109,7 +123,7 @@ class BoundedRequest(Request):
     def shed(self) -> None:
         """Free the headers and the body: a stream that has begun may go on for weeks."""
         self.count(self.code)
-        self.requestHeaders = self.responseHeaders = Headers()
+        self.requestHeaders = self.responseHeaders = CheckedHeaders({})
         self.content = None
 
     def break_off(self) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from twisted.web.http_headers import Headers
+
+from confd.web.server.headers import CheckedHeaders, canonical
 
 #: Bytes and headers of the longest head.
 MAX_HEAD_BYTES, MAX_HEADERS = 16384, 64
@@ -20,15 +20,6 @@ class BadHead(Exception):
 
 class LargeHead(Exception):
     """The head is longer, or has more headers, than the server reads."""
-
-
-class CheckedHeaders(Headers):
-    """Headers from a dictionary of canonical names and values without line ends: neither is checked again."""
-
-    __slots__ = ()
-
-    def __init__(self, checked: dict[bytes, list[bytes]]) -> None:
-        self._rawHeaders = checked
 
 
 class HeadReader:
@@ -143,7 +134,8 @@ class HeadReader:
             raise BadHead
         if len(self._fields) > MAX_HEADERS:
             raise LargeHead
-        self.version, headers = version, {}
+        self.version = version
+        headers: dict[bytes, list[bytes]] = {}
         for name, value in self._fields:
             headers.setdefault(canonical(name), []).append(value.rstrip(b" \t"))
         self.headers, self.length = CheckedHeaders(headers), 0
@@ -154,13 +146,6 @@ class HeadReader:
         if not self.persistent or self.length != 0:
             # llhttp waits for the body, or for the end of the connection.
             self._parser = None
-
-
-@lru_cache(1024)
-def canonical(name: bytes) -> bytes:
-    """Return the name of a header in the capitals that Twisted gives it."""
-    [(written, _)] = Headers({name: [b""]}).getAllRawHeaders()
-    return written
 
 
 def _length(digits: bytes) -> int:

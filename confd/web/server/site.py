@@ -17,13 +17,11 @@ from confd.web.auth.throttle import source_of
 from confd.web.server.channel import BoundedChannel
 from confd.web.server.connection_limits import ConnectionLimits
 from confd.web.server.proxies import Hops, Proxies
-from confd.web.server.refusal import SECURITY_HEADERS
 from confd.web.server.request import BoundedRequest, ascii_text
 from confd.web.server.request_head import HeadReader
 from confd.web.server.request_metrics import RequestMetrics
 from confd.web.server.response_cache import ResponseCache
 
-_SECURITY_HEADERS = [(name.encode(), [value.encode()]) for name, value in SECURITY_HEADERS.items()]
 _NO_PROXIES = Proxies()
 _ANY_HOST = AllowedHosts()
 
@@ -128,14 +126,6 @@ class BoundedSite(Site):
     def return_reader(self, reader: HeadReader) -> None:
         """Keep a reader that has completed a head for the next request."""
         self._spare_reader = reader
-
-    def getResourceFor(self, request: BoundedRequest) -> IResource:
-        """Return the resource, after setting the headers that every response carries."""
-        for name, values in _SECURITY_HEADERS:
-            request.responseHeaders.setRawHeaders(name, values)
-        request.responseHeaders.setRawHeaders(b"X-Request-ID", [request.id])
-        found: IResource = super().getResourceFor(request)
-        return found
 
     def log(self, request: BoundedRequest) -> None:  # type: ignore[override]
         """Count a request, and write an access line without the query, which may hold secrets."""
