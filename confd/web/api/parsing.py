@@ -60,6 +60,8 @@ def read_query(uri: bytes, kind: type[Q]) -> Q:
     @raise Malformed: the message names the parameter that does not fit.
     """
     _, _, text = uri.partition(b"?")
+    if not text:
+        return convert({}, kind, strict=False)
     try:
         pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
     except ValueError:
@@ -68,8 +70,6 @@ def read_query(uri: bytes, kind: type[Q]) -> Q:
     if len(values) != len(pairs):
         raise Malformed("bad_query", "The query names a parameter twice.")
     query = convert(values, kind, strict=False)
-    if not values:
-        return query
     fields = {each.encode_name: each.name for each in msgspec.structs.fields(kind)}
     for name, given in values.items():
         # msgspec reads "1e2" as 100 and "null" as nothing; a person who writes that means something else.

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from twisted.internet.interfaces import IDelayedCall, ITCPTransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -65,6 +65,16 @@ class BoundedChannel(HTTPChannel):
     def at_rest(self) -> bool:
         """Whether the next bytes mean the same as on a new connection."""
         return not (self.requests or self._reader)
+
+    def connectionMade(self) -> None:
+        self._host = self.transport.getHost()
+        # Twisted starts the timeout again with it, once a request is done.
+        self._savedTimeOut = self.timeOut
+        super().connectionMade()
+
+    def getHost(self) -> IAddress:
+        """Return the address of the server, for which the transport asks the system each time."""
+        return self._host
 
     def dataReceived(self, data: bytes) -> None:
         if self._closing:
@@ -168,9 +178,8 @@ class BoundedChannel(HTTPChannel):
             self.refuse(400, "bad_request", "A trailer after the body is not a header field.")
             return
         self._cancel_timer()
-        request = self.requests[-1]
-        self._command, self._path, self._version = request.method, request.uri, request.clientproto
-        super().allContentReceived()
+        self._transferDecoder, self._handlingRequest, request = None, True, self.requests[-1]
+        request.requestReceived(request.method, request.uri, request.clientproto)
 
     def extend_deadline(self, received: int) -> None:
         """
@@ -187,6 +196,11 @@ class BoundedChannel(HTTPChannel):
     def more(self) -> bool:
         """Whether bytes have arrived behind the request in progress."""
         return any(self._dataBuffer)
+
+    def timeoutConnection(self) -> None:
+        """Close an idle connection; a request in progress takes the time that it takes, and then times out afresh."""
+        if not self._handlingRequest:
+            super().timeoutConnection()
 
     def requestDone(self, request: BoundedRequest) -> None:
         """

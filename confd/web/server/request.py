@@ -7,12 +7,13 @@ Stock twisted.web writes a body of any size to a temporary file before it asks a
 from __future__ import annotations
 
 import io
-import secrets
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
+from twisted.web.http import Request as HTTPRequest
 from twisted.web.server import Request
 
 from confd.web.api.errors import error_body
@@ -40,6 +41,9 @@ class BoundedRequest(Request):
     __slots__ = ("_uncounted", "arrived", "caller", "id", "route", "trusted")
 
     defaultContentType = None
+    # Twisted's own look for a content type, and for an encoder.
+    write, finish = HTTPRequest.write, HTTPRequest.finish
+
     channel: BoundedChannel
     client: IAddress | None
     content: io.BytesIO | None
@@ -48,7 +52,7 @@ class BoundedRequest(Request):
     def __init__(self, channel: BoundedChannel, queued: object = None) -> None:
         super().__init__(channel)
         self.responseHeaders: CheckedHeaders = CheckedHeaders({})
-        self.id, self.route, self.caller = secrets.token_hex(8), UNMATCHED, ""
+        self.id, self.route, self.caller = os.urandom(8).hex(), UNMATCHED, ""
         self.arrived, self.trusted = 0.0, False
         #: Whether the request is complete and L{count} has not counted it yet.
         self._uncounted = False
