@@ -46,6 +46,7 @@ OWNERS = {
     "yaml": "codec.yaml_reader codec.yaml_writer",
     "klein": "web.*",
     "werkzeug": "web.*",
+    "httptools": "web.server.request_head",
     "nats": "brokers.nats.*",
     "aiokafka": "brokers.kafka.*",
     "txredisapi": "brokers.redis.protocol",

@@ -249,13 +249,19 @@ MUTANTS = (
     ),
     Mutant(
         "headers without a deadline",
-        (Edit("web/server/channel.py", "if begun and self._timer is None", "if False and self._timer is None"),),
+        (Edit("web/server/channel.py", "elif reader.begun and self._timer is None", "elif False"),),
         ("tests.web.server.test_site", "tests.web.server.test_channel"),
         "F-33",
     ),
     Mutant(
         "bodies without a deadline",
-        (Edit("web/server/channel.py", "            if self.length != 0:\n", "            if False:\n"),),
+        (
+            Edit(
+                "web/server/channel.py",
+                "        self._within(self.factory.limits.body_seconds",
+                "        (self.factory.limits",
+            ),
+        ),
         ("tests.web.server.test_site", "tests.web.server.test_channel"),
     ),
     Mutant(
@@ -283,7 +289,7 @@ MUTANTS = (
     ),
     Mutant(
         "requests that two readers take for different ones",
-        (Edit("web/server/channel.py", "        reason = self._ambiguity()\n", "        reason = None\n"),),
+        (Edit("web/server/channel.py", "        reason = self._ambiguity(request)\n", "        reason = None\n"),),
         ("tests.web.test_smuggling",),
         "F-40",
     ),

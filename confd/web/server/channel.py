@@ -150,7 +150,8 @@ class BoundedChannel(HTTPChannel):
         if self.factory.draining:
             self.finish_up()
         if length == 0:
-            self._dataBuffer.append(rest)
+            if rest:
+                self._dataBuffer.append(rest)
             self.allContentReceived()
             return
         if length is None:
