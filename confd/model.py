@@ -147,7 +147,6 @@ class Configuration:
 
     @property
     def unpublished(self) -> bool:
-        """See L{is_unpublished}."""
         return is_unpublished(self.tag, self.namespace)
 
     @property

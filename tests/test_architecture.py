@@ -271,6 +271,8 @@ _PROPERTIES = {"property", "cached_property", "functools.cached_property"}
 def _docstring_problem(function: ast.FunctionDef | ast.AsyncFunctionDef, scope: ast.Module | ast.ClassDef) -> str:
     """Return what is wrong with the docstring of a function, empty if nothing is."""
     decorators = {ast.unparse(each).partition("(")[0] for each in function.decorator_list}
+    if (ast.get_docstring(function) or "").startswith("See L{"):
+        return "has a docstring that only names another one"
     if function.name.startswith("_") or "overload" in decorators or _is_override(function.name, decorators, scope):
         return ""
     docstring, is_property = ast.get_docstring(function), bool(_PROPERTIES & decorators)
@@ -305,7 +307,7 @@ def _classes() -> dict[str, ast.ClassDef]:
 
 
 def _methods(name: str) -> set[str]:
-    """Return the names of the methods that a class of confd, or a base class of it, declares."""
+    """Return the names of the methods and attributes that a class of confd, or a base class of it, declares."""
     found: set[str] = set()
     names, seen = [name], set[str]()
     while names:
@@ -314,7 +316,9 @@ def _methods(name: str) -> set[str]:
         if name in _classes() and name not in seen:
             seen.add(name)
             names += _bases(_classes()[name])
-            found |= {each.name for each in _classes()[name].body if isinstance(each, _FUNCTIONS)}
+            body = _classes()[name].body
+            found |= {each.name for each in body if isinstance(each, _FUNCTIONS)}
+            found |= {ast.unparse(each.targets[0]) for each in body if isinstance(each, ast.Assign)}
     return found
 
 

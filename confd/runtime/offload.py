@@ -93,7 +93,7 @@ class OrderedOffload(Offload):
         return sum(each.size for each in self._pending)
 
     async def run(self, size: int, work: Callable[..., T], *arguments: object) -> T:
-        """See L{Offload.run}; raises C{CancelledError} after L{cancel}."""
+        """Raise C{CancelledError} after L{cancel}."""
         if not self._pending and size < LARGE_BYTES:
             return work(*arguments)
         added = _Work(size, partial(work, *arguments))

@@ -225,11 +225,9 @@ class MemoryOutput:
     _committed: bytes | None = field(default=None, init=False)
 
     def problem(self) -> str | None:
-        """See L{IOutput}."""
         return self.away or None
 
     def stage(self, configuration: Configuration) -> Deferred[IStagedChange | None]:
-        """See L{IOutput}."""
         if self.away:
             return fail(Unavailable("unwritable", self.away))
         if configuration.version in self.refuses:
@@ -241,7 +239,6 @@ class MemoryOutput:
         return succeed(MemoryChange(self, document, self.content))
 
     def inspect(self) -> Deferred[OutputState]:
-        """See L{IOutput}."""
         holds = self.content is not None and self.content == self.in_use == self._committed
         return succeed(OutputState(holds, present=self.content is not None))
 
@@ -271,22 +268,17 @@ class MemoryChange:
 
     @property
     def reloads(self) -> Sequence[Step]:
-        """See L{IStagedChange}."""
         name = self._output.name
         return (Step(("reload", name), f"The reload of {name}", self._output.reload),)
 
     def commit(self) -> Deferred[None]:
-        """See L{IStagedChange}."""
         return self._output.put(self._content)
 
     def roll_back(self) -> Deferred[None]:
-        """See L{IStagedChange}."""
         return self._output.put(self._before)
 
     def finish(self) -> Deferred[None]:
-        """See L{IStagedChange}."""
         return succeed(None)
 
     def discard(self) -> Deferred[None]:
-        """See L{IStagedChange}."""
         return succeed(None)

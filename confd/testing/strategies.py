@@ -29,25 +29,20 @@ class MemorySink:
         self.heard: list[tuple[object, ...]] = []
 
     def hint(self) -> None:
-        """See L{ISink}."""
         self.heard.append(("hint",))
 
     def known(self) -> Tag | None:
-        """See L{ISink}."""
         return None
 
     def served(self, raw: bytes, named: str) -> Deferred[str | None]:
-        """See L{ISink}."""
         self.heard.append(("served", raw, named))
         return succeed(None)
 
     def announced(self, raw: bytes) -> Deferred[bool]:
-        """See L{ISink}."""
         self.heard.append(("announced", raw))
         return succeed(True)
 
     def rung(self, raw: bytes) -> None:
-        """See L{ISink}."""
         self.heard.append(("rung", raw))
 
 

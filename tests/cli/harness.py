@@ -70,7 +70,6 @@ class FakeController:
     expiry: datetime | None = None
 
     def exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> Reply:
-        """See L{confd.cli.transport.ITransport}."""
         parts = urlsplit(path)
         value = None if body is None else json.loads(body)
         request = Request(method, parts.path, dict(parse_qsl(parts.query)), headers, value)
@@ -85,14 +84,12 @@ class FakeController:
         return found
 
     def stream(self, path: str, headers: Mapping[str, str], idle: float) -> Iterator[Reply | bytes]:
-        """See L{confd.cli.transport.ITransport}."""
         for piece in self.pieces.pop(0):
             if isinstance(piece, Exception):
                 raise piece
             yield piece
 
     def certificate_expiry(self, timeout: float) -> datetime | None:
-        """See L{confd.cli.transport.ITransport}."""
         return self.expiry
 
     def requests(self, method: str, path: str) -> list[Request]:

@@ -25,7 +25,6 @@ class LiveController:
     asked: list[tuple[str, str]] = field(factory=list)
 
     def exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> Reply:
-        """See L{confd.cli.transport.ITransport}."""
         self.before(method, path)
         self.asked.append((method, path))
         caller = self.harness.caller()
@@ -37,11 +36,9 @@ class LiveController:
         return Reply(answer.status, answer.headers, answer.body)
 
     def stream(self, path: str, headers: Mapping[str, str], idle: float) -> Iterator[Reply | bytes]:
-        """See L{confd.cli.transport.ITransport}."""
         raise Unreached("No stream.")
 
     def certificate_expiry(self, timeout: float) -> datetime | None:
-        """See L{confd.cli.transport.ITransport}."""
         return None
 
     def document(self, namespace: str = "default") -> bytes:

@@ -53,23 +53,19 @@ class RedisBroker:
         return cls(RedisServer(folder))
 
     def options(self, port: int) -> list[str]:
-        """See L{Broker.options}."""
         return ["--redis-address", f"127.0.0.1:{port}"]
 
     def latest(self) -> bytes:
-        """See L{Broker.latest}."""
         with self._connected() as connection, connection.makefile("rb") as replies:
             return self._call(connection, replies, b"GET", b"latest_config")
 
     def inject(self, messages: list[bytes]) -> None:
-        """See L{Broker.inject}."""
         with self._connected() as connection, connection.makefile("rb") as replies:
             for message in messages:
                 self._call(connection, replies, b"SET", b"latest_config", message)
                 self._call(connection, replies, b"PUBLISH", b"config:global", message)
 
     def kill_subscribers(self, proxy: Proxy) -> None:
-        """See L{Broker.kill_subscribers}."""
         self.server.call("CLIENT KILL TYPE pubsub")
 
     def _connected(self) -> socket.socket:
@@ -95,11 +91,9 @@ class NatsBroker:
         return cls(NatsServer(folder))
 
     def options(self, port: int) -> list[str]:
-        """See L{Broker.options}."""
         return ["--nats-url", f"nats://127.0.0.1:{port}"]
 
     def latest(self) -> bytes:
-        """See L{Broker.latest}."""
         with self._connected() as connection, connection.makefile("rb") as replies:
             connection.sendall(b"SUB inbox.conformance 1\r\nPUB config.worker.update.get inbox.conformance 0\r\n\r\n")
             while not (head := replies.readline()).startswith(b"MSG"):
@@ -107,7 +101,6 @@ class NatsBroker:
             return replies.read(int(head.split()[-1]))
 
     def inject(self, messages: list[bytes]) -> None:
-        """See L{Broker.inject}."""
         with self._connected() as connection, connection.makefile("rb") as replies:
             # NATS takes no larger message.
             most = json.loads(replies.readline().removeprefix(b"INFO "))["max_payload"]
@@ -137,7 +130,6 @@ class NatsStreamBroker(NatsBroker):
         return cls(NatsServer(folder, ("-js", "-sd", str(folder / "js"))))
 
     def options(self, port: int) -> list[str]:
-        """See L{Broker.options}."""
         return [*super().options(port), "--nats-stream", "CONFD"]
 
     def latest(self) -> bytes:
@@ -167,7 +159,6 @@ class KafkaBroker:
         return cls(KafkaServer(folder))
 
     def options(self, port: int) -> list[str]:
-        """See L{Broker.options}."""
         if port == self.server.port:
             port = self.server.internal
         else:
@@ -175,11 +166,9 @@ class KafkaBroker:
         return ["--kafka-bootstrap", f"127.0.0.1:{port}"]
 
     def latest(self) -> bytes:
-        """See L{Broker.latest}."""
         return [value for key, value in self.server.consume() if key == "default"][-1]
 
     def inject(self, messages: list[bytes]) -> None:
-        """See L{Broker.inject}."""
         self.server.produce(*[("default", message) for message in messages])
 
     def kill_subscribers(self, proxy: Proxy) -> None:

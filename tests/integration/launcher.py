@@ -110,13 +110,11 @@ class _Forked:
     _status: int | None = None
 
     def poll(self) -> int | None:
-        """See L{Child.poll}."""
         if self._status is None:
             self._status = self._server.ask({"poll": self.pid})
         return self._status
 
     def wait(self, timeout: float | None = None) -> int:
-        """See L{Child.wait}."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError), _opened(os.pidfd_open(self.pid)) as process:
                 if not select.select([process], [], [], timeout)[0]:
@@ -126,12 +124,10 @@ class _Forked:
         return status
 
     def send_signal(self, sig: int) -> None:
-        """See L{Child.send_signal}."""
         if self.poll() is None:
             os.kill(self.pid, sig)
 
     def kill(self) -> None:
-        """See L{Child.kill}."""
         self.send_signal(signal.SIGKILL)
 
 

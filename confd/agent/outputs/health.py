@@ -105,7 +105,7 @@ class HealthMonitor(Service):
             each.cancel()
 
     def problem(self) -> str | None:
-        """See L{IHealth}: the sentence of the first unhealthy output."""
+        """Return the sentence of the first unhealthy output."""
         unhealthy = [each for each in self.outputs if not each.healthy]
         if not unhealthy:
             return None

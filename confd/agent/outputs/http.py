@@ -42,11 +42,10 @@ class HttpOutput:
         return None
 
     def stage(self, configuration: Configuration) -> Deferred[IStagedChange | None]:
-        """See L{IOutput}; the worker is asked at the commit, so that an unreachable one holds up no file."""
+        """Send nothing yet: the worker is asked at the commit, so that an unreachable one holds up no file."""
         return succeed(HttpChange(self, configuration))
 
     def inspect(self) -> Deferred[OutputState]:
-        """See L{IOutput}."""
         return Deferred.fromCoroutine(self._inspect())
 
     async def _inspect(self) -> OutputState:
@@ -94,17 +93,14 @@ class HttpChange:
     probes: Sequence[Step] = ()
 
     def commit(self) -> Deferred[None]:
-        """See L{IStagedChange}."""
         return Deferred.fromCoroutine(self._output.bring(self._configuration))
 
     def roll_back(self) -> Deferred[None]:
-        """See L{IStagedChange}; nothing follows the worker in a set."""
+        """Do nothing: nothing follows the worker in a set."""
         return succeed(None)
 
     def finish(self) -> Deferred[None]:
-        """See L{IStagedChange}."""
         return succeed(None)
 
     def discard(self) -> Deferred[None]:
-        """See L{IStagedChange}."""
         return succeed(None)

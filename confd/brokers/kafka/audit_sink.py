@@ -41,7 +41,6 @@ class KafkaAuditSink(MultiService):
         self._topic.setServiceParent(self)
 
     def problem(self) -> str | None:
-        """See L{IHealth.problem}."""
         return self._topic.problem()
 
     def present(self, password: str | None) -> None:
@@ -49,7 +48,7 @@ class KafkaAuditSink(MultiService):
         self._topic.present(password)
 
     def newest(self) -> Deferred[AuditEntry | None]:
-        """See L{IAuditSink.newest}; records of others are passed over."""
+        """Return the newest entry, and pass over the records of others."""
 
         async def read(connection: KafkaConnection) -> AuditEntry | None:
             found = map(AuditEntry.parse, await connection.last(self._key))
@@ -58,7 +57,6 @@ class KafkaAuditSink(MultiService):
         return self._topic.use(read)
 
     def write(self, entries: Sequence[AuditEntry]) -> Deferred[None]:
-        """See L{IAuditSink.write}."""
         return self._topic.use(lambda connection: connection.send(self._key, *(each.line() for each in entries)))
 
     @property

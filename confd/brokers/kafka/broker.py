@@ -87,44 +87,35 @@ class KafkaBroker(MultiService):
         return stopped
 
     def problem(self) -> str | None:
-        """See L{IHealth.problem}."""
         return self._topic.problem() or self._refusal
 
     def remark(self) -> str | None:
-        """See L{IBroker.remark}."""
         return self._remark
 
     def keeps(self) -> bool:
-        """See L{IBroker.keeps}."""
         return self._remark is None
 
     def present(self, password: str | None, token: str | None) -> None:
-        """See L{IBroker.present}; Kafka has no tokens."""
+        """Take the password; Kafka has no tokens."""
         self._topic.present(password)
 
     def listen(self, namespace: str, received: Callable[[bytes], object], connected: Callable[[], None]) -> None:
-        """See L{IBroker.listen}."""
         self.listeners.add(namespace, received, connected)
 
     def attend(self, namespace: str, rung: Callable[[bytes], object]) -> None:
-        """See L{IBroker.attend}."""
         self.listeners.add_optional(_doorbell_of(namespace), rung)
 
     def ring(self, namespace: str, doorbell: bytes) -> Deferred[None]:
-        """See L{IBroker.ring}."""
         return self._topic.use(lambda connection: connection.send(_doorbell_of(namespace).encode(), doorbell))
 
     def answer(self, latest: Callable[[str], bytes | None]) -> None:
-        """See L{IBroker.answer}; the topic keeps the newest announcement, and only controllers call this."""
+        """Note that this process publishes: only controllers call this, and the topic keeps the newest announcement."""
         self._publishes = True
 
     def watch(self, returned: Callable[[], None]) -> None:
-        """See L{IBroker.watch}."""
         self._returned = returned
 
     def announce(self, namespace: str, announcement: bytes) -> Deferred[None]:
-        """See L{IBroker.announce}."""
-
         async def send(connection: KafkaConnection) -> None:
             try:
                 await connection.send(namespace.encode(), announcement)
@@ -136,7 +127,7 @@ class KafkaBroker(MultiService):
         return self._topic.use(send)
 
     def latest(self, namespace: str) -> Deferred[bytes | None]:
-        """See L{IBroker.latest}; a listener that was just connected costs no request."""
+        """Return the newest announcement, without a request where a listener was just connected."""
         if self._newest is not None and namespace in self._newest:
             return succeed(self._newest[namespace])
 

@@ -99,31 +99,24 @@ class NatsBroker(Service):
         return maybeDeferred(self._link.stopService).addCallback(lambda _: self._logs.remove())
 
     def problem(self) -> str | None:
-        """See L{IHealth.problem}."""
         return self._link.problem() or (None if self._stream is None else self._stream.problem)
 
     def remark(self) -> str | None:
-        """See L{IBroker.remark}."""
         return None if self._stream is None else self._stream.remark
 
     def keeps(self) -> bool:
-        """See L{IBroker.keeps}."""
         return self._stream is not None and self._stream.remark is None
 
     def present(self, password: str | None, token: str | None) -> None:
-        """See L{IBroker.present}."""
         self._options = {**self._options, "password": password, "token": token}
 
     def listen(self, namespace: str, received: Callable[[bytes], object], connected: Callable[[], None]) -> None:
-        """See L{IBroker.listen}."""
         self.listeners.add(self._subject_of(namespace), received, connected)
 
     def attend(self, namespace: str, rung: Callable[[bytes], object]) -> None:
-        """See L{IBroker.attend}."""
         self.listeners.add_optional(self._doorbell_of(namespace), rung)
 
     def ring(self, namespace: str, doorbell: bytes) -> Deferred[None]:
-        """See L{IBroker.ring}."""
         subject = self._doorbell_of(namespace)
 
         async def publish(connection: NatsConnection) -> None:
@@ -135,15 +128,12 @@ class NatsBroker(Service):
         return Deferred.fromCoroutine(self._link.use(publish))
 
     def answer(self, latest: Callable[[str], bytes | None]) -> None:
-        """See L{IBroker.answer}."""
         self._latest = latest
 
     def watch(self, returned: Callable[[], None]) -> None:
-        """See L{IBroker.watch}."""
         self._returned = returned
 
     def announce(self, namespace: str, announcement: bytes) -> Deferred[None]:
-        """See L{IBroker.announce}."""
         subject, stream = self._subject_of(namespace), self._stream
 
         async def publish(connection: NatsConnection) -> None:
@@ -155,7 +145,6 @@ class NatsBroker(Service):
         return Deferred.fromCoroutine(self._link.use(publish))
 
     def latest(self, namespace: str) -> Deferred[bytes | None]:
-        """See L{IBroker.latest}."""
         return Deferred.fromCoroutine(self._find_latest(namespace, self._stream))
 
     async def _find_latest(self, namespace: str, stream: KeptStream | None) -> bytes | None:

@@ -103,23 +103,19 @@ class RedisBroker(Service):
         return gatherResults([each.stopService() or succeed(None) for each in links]).addCallback(lambda _: None)
 
     def problem(self) -> str | None:
-        """See L{IHealth.problem}."""
         return self._listening.problem() or self._commands.problem()
 
     def present(self, password: str | None, token: str | None) -> None:
-        """See L{IBroker.present}; Redis has no tokens."""
+        """Take the password; Redis has no tokens."""
         self._password = password
 
     def listen(self, namespace: str, received: Callable[[bytes], object], connected: Callable[[], None]) -> None:
-        """See L{IBroker.listen}."""
         self.listeners.add(self._channel_of(namespace), received, connected)
 
     def attend(self, namespace: str, rung: Callable[[bytes], object]) -> None:
-        """See L{IBroker.attend}."""
         self.listeners.add_optional(self._doorbell_of(namespace), rung)
 
     def ring(self, namespace: str, doorbell: bytes) -> Deferred[None]:
-        """See L{IBroker.ring}."""
         channel = self._doorbell_of(namespace)
 
         async def publish(connection: RedisConnection) -> None:
@@ -131,31 +127,24 @@ class RedisBroker(Service):
         return self._command(publish)
 
     def answer(self, latest: Callable[[str], bytes | None]) -> None:
-        """See L{IBroker.answer}; Redis stores the newest announcement itself."""
+        """Do nothing: Redis stores the newest announcement itself."""
 
     def remark(self) -> str | None:
-        """See L{IBroker.remark}."""
         return None
 
     def keeps(self) -> bool:
-        """See L{IBroker.keeps}."""
         return True
 
     def watch(self, returned: Callable[[], None]) -> None:
-        """See L{IBroker.watch}."""
         self._returned = returned
 
     def announce(self, namespace: str, announcement: bytes) -> Deferred[None]:
-        """See L{IBroker.announce}."""
-
         store = announce_newer if self._shared else announce
         return self._command(
             lambda connection: store(connection, _key_of(namespace), self._channel_of(namespace), announcement)
         )
 
     def latest(self, namespace: str) -> Deferred[bytes | None]:
-        """See L{IBroker.latest}."""
-
         async def read(connection: RedisConnection) -> bytes | None:
             found = await connection.ask("GET", _key_of(namespace))
             return self.listeners.bounded(found) if isinstance(found, bytes) else None

@@ -67,15 +67,13 @@ class FileAuditSink(Service):
             raise StartError(f"AUDIT_FILE: {self._path} is {kind}; name a file.")
 
     def problem(self) -> str | None:
-        """See L{IHealth.problem}; the next write tells."""
+        """Return nothing: the next write tells."""
         return None
 
     def newest(self) -> Deferred[AuditEntry | None]:
-        """See L{IAuditSink.newest}."""
         return Deferred.fromCoroutine(self._run("read", self._newest))
 
     def write(self, entries: Sequence[AuditEntry]) -> Deferred[None]:
-        """See L{IAuditSink.write}."""
         lines = b"".join(each.line() + b"\n" for each in entries)
         return Deferred.fromCoroutine(self._run("written", lambda: self._append(lines)))
 

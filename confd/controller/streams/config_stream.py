@@ -189,6 +189,6 @@ class Subscriber(EventStream):
         return 0
 
     def catch_up(self) -> int:
-        """See L{EventStream}; return the bytes that were written."""
+        """Return the number of bytes that were written."""
         current = self._select(self.namespace, self.agent_id)
         return 0 if current is None else self.send(current)

@@ -223,7 +223,7 @@ class FeedSubscriber(EventStream):
             self._missed[kind] = None
 
     def catch_up(self) -> None:
-        """See L{EventStream}: it keeps the newest of each kind, and one mark for agents."""
+        """Write the missed events: the newest of each kind, and one mark for agents."""
         while self._missed and self.takes_more:
             kind = next(iter(self._missed))
             del self._missed[kind]

@@ -44,12 +44,10 @@ class FileWatch:
         self.connections = 0
 
     def start(self, sink: ISink) -> None:
-        """See L{IStrategy}."""
         self._sink = sink
         self._loop.startService()
 
     def stop(self) -> Deferred[None]:
-        """See L{IStrategy}."""
         self._touched = None
         return self._loop.stopService() or succeed(None)
 

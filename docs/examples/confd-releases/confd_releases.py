@@ -40,11 +40,9 @@ class Releases:
     seen: tuple[int, ...] = field(default=(), init=False)
 
     def problem(self) -> str | None:
-        """See L{IOutput}."""
         return None
 
     def stage(self, configuration: Configuration) -> Deferred[IStagedChange | None]:
-        """See L{IOutput}."""
         return self.in_thread(self._stage, configuration)
 
     def inspect(self) -> Deferred[OutputState]:
@@ -111,11 +109,9 @@ class ReleaseChange:
     tests = reloads = probes = ()
 
     def commit(self) -> Deferred[None]:
-        """See L{IStagedChange}."""
         return self.output.in_thread(self._point, self.release)
 
     def roll_back(self) -> Deferred[None]:
-        """See L{IStagedChange}."""
         return self.output.in_thread(self._point, self.before)
 
     def finish(self) -> Deferred[None]:
@@ -123,7 +119,6 @@ class ReleaseChange:
         return self.output.in_thread(self._clean)
 
     def discard(self) -> Deferred[None]:
-        """See L{IStagedChange}."""
         return self.output.in_thread(shutil.rmtree, self.output.folder / self.release, True)
 
     def _point(self, release: str | None) -> None:

@@ -74,12 +74,10 @@ class WebSocketStrategy:
         self._problem = Problem(self.name, self.log)
 
     def start(self, sink: ISink) -> None:
-        """See L{IStrategy}."""
         self._sink = sink
         self._loop.startService()
 
     def stop(self) -> Deferred[None]:
-        """See L{IStrategy}."""
         return self._loop.stopService() or succeed(None)
 
     def path(self) -> str:

@@ -46,17 +46,14 @@ class FileChange:
 
     @property
     def tests(self) -> Sequence[Step]:
-        """See L{confd.interfaces.IStagedChange}."""
         return self._steps("test", self._output.spec.test)
 
     @property
     def reloads(self) -> Sequence[Step]:
-        """See L{confd.interfaces.IStagedChange}."""
         return self._steps("reload", self._output.spec.reload)
 
     @property
     def probes(self) -> Sequence[Step]:
-        """See L{confd.interfaces.IStagedChange}."""
         output, spec = self._output, self._output.spec
         if spec.probe is None:
             return ()
@@ -80,21 +77,16 @@ class FileChange:
         return (Step((kind, action.kind, *action.arguments), f"The {kind} {action.subject}", run),)
 
     def commit(self) -> Deferred[None]:
-        """See L{confd.interfaces.IStagedChange}."""
         return Deferred.fromCoroutine(self._output.commit(self))
 
     def roll_back(self) -> Deferred[None]:
-        """See L{confd.interfaces.IStagedChange}."""
         return Deferred.fromCoroutine(self._output.roll_back(self))
 
     def confirm(self) -> Deferred[None]:
-        """See L{confd.interfaces.IConfirmedChange}."""
         return Deferred.fromCoroutine(self._output.confirm(self))
 
     def finish(self) -> Deferred[None]:
-        """See L{confd.interfaces.IStagedChange}."""
         return Deferred.fromCoroutine(self._output.finish(self))
 
     def discard(self) -> Deferred[None]:
-        """See L{confd.interfaces.IStagedChange}."""
         return Deferred.fromCoroutine(self._output.discard())

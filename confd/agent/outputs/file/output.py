@@ -77,7 +77,6 @@ class FileOutput:
 
     @property
     def name(self) -> str:
-        """See L{IOutput}."""
         return self.spec.name
 
     @property
@@ -87,7 +86,6 @@ class FileOutput:
 
     @property
     def health(self) -> HealthCheck | None:
-        """See L{IOutput}."""
         return self.spec.health
 
     @property
@@ -106,15 +104,12 @@ class FileOutput:
         return not self._live
 
     def problem(self) -> str | None:
-        """See L{confd.interfaces.IHealth}."""
         return self._trouble.reason
 
     def stage(self, configuration: Configuration) -> Deferred[IStagedChange | None]:
-        """See L{IOutput}."""
         return Deferred.fromCoroutine(self._stage(configuration))
 
     def inspect(self) -> Deferred[OutputState]:
-        """See L{IOutput}."""
         return Deferred.fromCoroutine(self._inspect())
 
     # -- staging --
