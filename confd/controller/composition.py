@@ -18,6 +18,7 @@ from confd.controller.access.freezes import Freezes
 from confd.controller.access.operator_log import OperatorLog
 from confd.controller.access.policies import Policies
 from confd.controller.access.schedule import ChangeSchedule
+from confd.controller.agents.loading import FleetLoading
 from confd.controller.agents.registry import Registry
 from confd.controller.api.agents import AgentsApi
 from confd.controller.api.audit import AuditApi
@@ -177,29 +178,26 @@ def compose(
     # Parts that count come before parts that send: an agent may answer at once.
     api_tokens = ApiTokens(store, reactor, now, throttle, not settings.admin_password)
     wait = 0.0 if settings.database_url is None else FEED_LAG_SECONDS
+    backup = BackupApi(copy_of(reactor, store), store, reactor)
+    loading = FleetLoading(reactor, [each.load_rows for each in (registry, convergence, policies, freezes, pending)])
     listeners: list[IChangeListener] = [
         OperatorLog(),
         identity,
         api_tokens,
-        policies,
-        freezes,
-        pending,
+        registry.agent_tokens,
+        registry.lookups,
         snapshot,
-        convergence,
-        registry,
-        speed,
-        driver,
-        rollout_metrics,
-        event_feed,
+        loading.before(policies, freezes, pending, convergence, registry, speed, driver, rollout_metrics, event_feed),
         *([] if response_cache is None else [Eviction(response_cache.clear)]),
         config_stream,
         publishers,
-        *webhooks.listeners,
+        loading.before(*webhooks.listeners),
         *exports.exports,
-        DoorbellRinger(store, snapshot, registry, identity, herd, brokers, in_threads_of(reactor), reactor, wait),
+        loading.before(
+            DoorbellRinger(store, snapshot, registry, identity, herd, brokers, in_threads_of(reactor), reactor, wait)
+        ),
     ]
-    backup = BackupApi(copy_of(reactor, store), store, reactor)
-    rows = [each.load_rows for each in (registry, convergence, api_tokens, policies, freezes, pending, backup)]
+    rows = [api_tokens.load_rows, backup.load_rows, loading.prepare]
     feed = Feed(reactor, store, listeners, rows, settings.stale_limit)
     api_tokens.feed = feed
     store.subscribe(feed.hint)
@@ -231,7 +229,7 @@ def compose(
         shown,
     )
     readiness = Readiness(
-        {"store": store, "configurations": snapshot} | {each.name: each for each in brokers},
+        {"store": store, "configurations": snapshot, "agents": loading} | {each.name: each for each in brokers},
         {
             "no_admin": api_tokens.no_admin,
             **describe_brokers(settings, brokers),
@@ -272,7 +270,7 @@ def compose(
         backup,
         WebhooksApi(webhooks.senders, webhooks.events, store),
         StreamApi(config_stream, registry, rollouts, ends),
-        Health(snapshot),
+        Health(loading),
         readiness,
         ReadReadiness({"configurations": snapshot, "feed": feed, "streams": config_stream}),
         EventsApi(event_feed, reader, ends),
@@ -320,6 +318,7 @@ def compose(
         *webhooks.services,
         *exports.services,
         feed,
+        loading,
         *serving,
         convergence,
         config_stream,

@@ -17,6 +17,7 @@ from confd.access.policies import Policy
 from confd.access.tokens import Token
 from confd.audit import Attempt
 from confd.changes import Committed, ReceivedReport, ReportVerdict
+from confd.controller.store.cursor import ALL
 from confd.interfaces import IAuditStore, IChangeRequestStore, IChangeStore, IConfigStore, IHealth
 from confd.interfaces.controllers import IControllers
 from confd.interfaces.webhooks import IWebhookStore
@@ -288,13 +289,15 @@ class IPolicyStore(Interface):
 
 
 class IResidentStore(IAgentStore, IReportStore):
-    """A store of a fleet that fits into memory: the controller loads all of it at the start."""
+    """A store of a fleet that fits into memory: the controller loads all of it at the start, in pages."""
 
-    def load_agents() -> Deferred[Sequence[AgentRecord]]:
-        """Fire with all agents, by id."""
+    def load_agents(after: str = "", limit: int = ALL) -> Deferred[Sequence[AgentRecord]]:
+        """Fire with agents by id: at most C{limit} whose id is above C{after}."""
 
-    def load_outcomes() -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
-        """Fire with all outcomes: namespace, version, id of the agent, outcome."""
+    def load_outcomes(
+        after: tuple[str, int, str] = ("", 0, ""), limit: int = ALL
+    ) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
+        """Fire with outcomes by namespace, version and id of the agent: at most C{limit} above C{after}."""
 
 
 class IControllerStore(

@@ -29,6 +29,7 @@ from confd.codec import headers
 from confd.codec.signing import SigningKey
 from confd.controller.interfaces import IControllerStore
 from confd.controller.store.change_log import ChangeLog, Written, revision_change
+from confd.controller.store.cursor import ALL
 from confd.controller.store.queries.audit import joined
 from confd.errors import Conflict, Gone, NotFound, Unavailable, Unprocessable
 from confd.history import EpochChange, VersionSummary, check_epoch, check_expected, check_import
@@ -143,14 +144,18 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, C
     def counts(self) -> Deferred[Mapping[str, int]]:
         return execute(self.agents.counts)
 
-    def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
-        return execute(lambda: [record for _, record in sorted(self.agents.rows.items())])
+    def load_agents(self, after: str = "", limit: int = ALL) -> Deferred[Sequence[AgentRecord]]:
+        rows = sorted(self.agents.rows.items())
+        return execute(lambda: [record for agent_id, record in rows if agent_id > after][:limit])
 
     def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Committed[Sequence[ReportVerdict]]]:
         return self._write(self._save_reports, reports)
 
-    def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
-        return execute(lambda: [(*key, outcome) for key, outcome in sorted(self.agents.outcomes.items())])
+    def load_outcomes(
+        self, after: tuple[str, int, str] = ("", 0, ""), limit: int = ALL
+    ) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
+        rows = sorted(self.agents.outcomes.items())
+        return execute(lambda: [(*key, outcome) for key, outcome in rows if key > after][:limit])
 
     def settle(self, archive: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
         return self._write(self.agents.settle, archive)

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from confd.changes import Batch, Change, IdentityRecord
+from confd.controller.agents.loading import FleetLoading
 from confd.controller.composition import compose
 from confd.controller.convergence.report_intake import GATHER_SECONDS
 from confd.controller.streams.stream_ends import StreamEnds
@@ -63,6 +64,7 @@ class ControllerHarness:
         )
         self._identity = parts.identity
         self.snapshot, self.configs, self.feed = parts.snapshot, parts.configs, parts.feed
+        self.loading = next(each for each in parts.services if isinstance(each, FleetLoading))
         self.registry, self.convergence, self.report_intake = parts.registry, parts.convergence, parts.report_intake
         self.config_stream, self.event_feed, self.publishers = parts.config_stream, parts.event_feed, parts.publishers
         self.stream_ends = next(each for each in parts.services if isinstance(each, StreamEnds))
@@ -96,6 +98,7 @@ class ControllerHarness:
         streams = self.config_stream, self.event_feed
         for part in (*streams, self.stream_ends, self.publishers, self.feed, self.driver, self.change_schedule):
             part.stopService()
+        self.loading.stopService()
         stopped: Deferred[None] = maybeDeferred(self.convergence.stopService)
         for writer in (self.report_intake, self.audit_log, self.api_tokens, self.registry):
             stopped.addCallback(lambda _, stop: stop(), writer.stopService)

@@ -119,7 +119,7 @@ class HistoryMachine(RuleBasedStateMachine):
         self.store.startService()
         self.settle()
         self.harness = ControllerHarness(self.store)
-        self.threads.wait(lambda: self.harness.snapshot.problem() is None)
+        self.threads.wait(lambda: self.harness.loading.problem() is None)
 
     def stop(self) -> None:
         self.done(self.harness.stop())

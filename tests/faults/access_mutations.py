@@ -90,7 +90,7 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "a token that no controller saw in use is kept",
-        (Edit("controller/agents/tokens.py", "if each.token and (each.last_poll or each.report)}", "if each.token}"),),
+        (Edit("controller/agents/rows.py", "                if not silent:", "                if True:"),),
         (f"{_REPLACED}.test_after_a_restart_a_token_counts_as_used_if_its_agent_was_heard_of",),
     ),
     Mutant(
@@ -117,7 +117,7 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "a token that other controllers see in use is replaced",
-        (Edit(_AGENTS, "if agent_id in heard.by_token:", "if not agent_id:"),),
+        (Edit(_AGENTS, "agent_id in heard.by_token)", "False)"),),
         (f"{_REPLACED}.test_use_that_another_controller_heard_keeps_a_token",),
     ),
     Mutant(

@@ -70,9 +70,9 @@ DATABASE_MUTANTS = (
         "several controllers: 401 where the store cannot be read",
         (
             Edit(
-                "web/auth/basic.py",
-                "        return self._look()\n",
-                "        return self._look().addErrback(lambda _: None)\n",
+                "controller/access/composition.py",
+                "return feed.refresh() if",
+                "return feed.refresh().addErrback(lambda _: None) if",
             ),
         ),
         (f"{_SEVERAL}.NegativeAnswerTests",),

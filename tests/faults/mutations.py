@@ -112,7 +112,7 @@ MUTANTS = (
     ),
     Mutant(
         "several controllers: 401 for a token of another controller",
-        (Edit("web/auth/basic.py", "return self._look()", "return None"),),
+        (Edit("web/auth/basic.py", "return self._look(", "return None and self._look("),),
         ("tests.controller.test_several_controllers.AgentOfAnotherControllerTests.test_poll_with_its_token",),
     ),
     Mutant(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
 
 from confd.controller.access.api_tokens import ApiTokens
 from confd.controller.agents.registry import Registry
@@ -53,9 +54,14 @@ def make_dispatcher(
 
     def holder(digest: bytes) -> tuple[str, str] | None:
         feed.check_fresh()
-        return registry.agent_tokens.holder(digest)
+        return registry.agent_tokens.holder(digest) if registry.lookups.over else registry.lookups.holder(digest)
 
-    look = feed.refresh if feed.shared else None
+    def look(agent_id: str, digest: bytes) -> Deferred[None] | None:
+        feed.check_fresh()
+        if not registry.lookups.over:
+            return Deferred.fromCoroutine(registry.lookups.look(agent_id, digest))
+        return feed.refresh() if feed.shared else None
+
     guard = BasicAuth(_shared(settings), throttle, holder, api_tokens, look)
     sessions = SessionAuth(guard, api_tokens, identity.session_keys, now)
     dispatcher = Dispatcher(
@@ -65,6 +71,7 @@ def make_dispatcher(
         Allowance(reactor, settings.changes_per_minute),
         places,
         herd.defer,
+        registry.lookups.check,
     )
     return guard, sessions, dispatcher
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 
 from attrs import define, field
@@ -128,9 +128,17 @@ class FleetLiveness:
         self._looks: list[tuple[float, str]] = []
         self._default_interval = 0.0
 
-    def clear(self) -> None:
-        """Remove all agents."""
-        self._namespaces, self._due, self._looks = {}, {}, []
+    def load(self, ids: Mapping[str, Iterable[str]]) -> None:
+        """
+        Put other agents in the place of all; they count as heard of now.
+
+        @param ids: of the agents, by namespace.
+        """
+        now = self._seconds()
+        self._namespaces = {each: Liveness(OrderedDict.fromkeys(agents, now)) for each, agents in ids.items()}
+        self._due, self._looks = {}, []
+        for namespace in self._namespaces:
+            self._look_soon(namespace)
 
     def heard(self, namespace: str, agent_id: str) -> bool:
         """
@@ -172,11 +180,6 @@ class FleetLiveness:
             self._changes.notify(namespace, agent_id)
         return liveness
 
-    def load(self) -> None:
-        """Note that any poll interval may have changed."""
-        for namespace in self._due:
-            self._look_soon(namespace)
-
     def apply(self, change: Change) -> None:
         """Note a change after which agents may fall silent earlier."""
         if change.kind not in (REVISION, ROLLOUT, RETIRED):
@@ -185,7 +188,8 @@ class FleetLiveness:
         if change.subject == DEFAULT_NAMESPACE and interval != self._default_interval:
             # The agents of a retired namespace have this interval, too.
             self._default_interval = interval
-            self.load()
+            for namespace in self._due:
+                self._look_soon(namespace)
         elif change.subject in self._due and interval != self._due[change.subject][1]:
             self._look_soon(change.subject)
 

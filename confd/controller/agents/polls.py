@@ -26,9 +26,9 @@ def write_polls_behind(clock: IReactorTime, store: IAgentStore) -> WriteBehind[s
         written: Deferred[None] = store.touch({agent_id: at for agent_id, (at, _) in polls.items()}, shared)
         return written
 
-    return WriteBehind(clock, WRITE_INTERVAL_SECONDS, write, "times of the last polls", _merge)
+    return WriteBehind(clock, WRITE_INTERVAL_SECONDS, write, "times of the last polls", merge_polls)
 
 
-def _merge(older: Poll, newer: Poll) -> Poll:
+def merge_polls(older: Poll, newer: Poll) -> Poll:
     """Return the newer poll; one of the two with a token is enough."""
     return newer if newer[1] or not older[1] else (newer[0], True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from itertools import islice
 
 from attrs import evolve
 from twisted.application.service import Service
@@ -18,9 +18,11 @@ from confd.changes import AGENT, LABELS, REGISTERED, Change, Committed, Contents
 from confd.controller.agents.duplicates import Duplicates
 from confd.controller.agents.labels import LabelReader
 from confd.controller.agents.liveness import FleetLiveness, Liveness
+from confd.controller.agents.lookups import Lookups
 from confd.controller.agents.newcomers import Newcomers
 from confd.controller.agents.polls import write_polls_behind
 from confd.controller.agents.rounds import Rounds
+from confd.controller.agents.rows import KnownAgents, LoadedAgents, load_agents
 from confd.controller.agents.tokens import AgentTokens
 from confd.controller.interfaces import IControllerStore
 from confd.errors import NotFound
@@ -54,6 +56,7 @@ class Registry(Service):
     @ivar agent_tokens: who of them may come in.
     @ivar duplicates: which of them are two.
     @ivar newcomers: how many new ones may come in, and which expire.
+    @ivar lookups: the agents that poll while the others are being loaded.
     @ivar lost_controller: whether another controller ended lately without a stop; its agents may not be back yet.
     """
 
@@ -72,58 +75,57 @@ class Registry(Service):
         @param most: agents at a time; 0 sets no limit.
         """
         self._store, self._clock, self._now, self.poll_interval = store, clock, now, poll_interval
-        self._records: dict[str, AgentRecord] = {}
-        self._ids: list[str] = []
+        self._rows, self._read = KnownAgents(), LoadedAgents()
+        self.lookups = Lookups(store)
         self._polls = write_polls_behind(clock, store)
         self.changes, self.agent_tokens = Signal(), AgentTokens(clock.seconds)
         self.shared = store.interval is not None
         self._liveness = FleetLiveness(clock.seconds, poll_interval, self.shared, self.changes)
         self.duplicates, self.newcomers = Duplicates(clock), Newcomers(clock, most)
-        rounds = Rounds(store, self.newcomers, self._liveness.sweep, self._heard_elsewhere, self.forget)
-        self._rounds = Periodic(clock, lambda: Deferred.fromCoroutine(rounds.run()), lambda: ROUND_INTERVAL_SECONDS)
+        self._round = Rounds(store, self.newcomers, self._liveness.sweep, self._heard_elsewhere, self.forget)
+        self._rounds = Periodic(clock, self._look, lambda: ROUND_INTERVAL_SECONDS)
         self.labels, self.lost_controller, self._controllers = LabelReader(), False, 1
         #: New agents whose row is being written.
         self._joining = 0
 
     async def load_rows(self) -> None:
-        """Read all agents."""
-        records = await self._store.load_agents()
-        self._records = {record.id: record for record in records}
-        self._ids = sorted(self._records)
-        self._liveness.clear()
-        for record in records:
-            self._liveness.heard(record.namespace, record.id)
-        self.agent_tokens.load(records)
-        self.newcomers.load(each.id for each in records if each.last_poll is None and each.report is None)
+        """Read all agents; L{load} shows them."""
+        self._read = await load_agents(self._store)
+
+    def read_in(self, namespace: str, agent_id: str) -> str | None:
+        """Return the id of an agent that L{load_rows} found in a namespace, C{None} if it did not."""
+        record = self._read.rows.find(agent_id)
+        return None if record is None or record.namespace != namespace else record.id
 
     def load(self, contents: Contents) -> None:
-        self.agent_tokens.blocked = set(contents.blocked)
-        self._liveness.load()
+        read, self._read = self._read, LoadedAgents()
+        self._rows = read.rows
+        self._liveness.load(read.rows.ids)
+        self.agent_tokens.load_agents(read.holders, read.used)
+        self.newcomers.load(read.unproven)
+        for agent_id, (at, by_token) in self.lookups.take().items():
+            self._show_poll(agent_id, at, by_token)
 
     def apply(self, change: Change) -> None:
         self._liveness.apply(change)
-        if change.kind == LABELS and change.subject in self._records:
-            record = self._records[change.subject] = evolve(self._records[change.subject], labels_set=change.value)
-            self.changes.notify(record.namespace, record.id)
+        there = self._rows.find(change.subject)
+        if change.kind == LABELS and there is not None:
+            self._rows.replace(evolve(there, labels_set=change.value))
+            self.changes.notify(there.namespace, there.id)
         elif change.kind == REGISTERED:
             self._add(change.value)
         if change.kind != AGENT:
             return
         agent_id, what = change.subject, change.value.what
-        if what == "blocked":
-            self.agent_tokens.blocked.add(agent_id)
-        elif what == "unblocked":
-            self.agent_tokens.blocked.discard(agent_id)
         if what in ("forgotten", "blocked"):
             self._drop(agent_id)
-        elif what in ("moved", "token") and agent_id in self._records:
+        elif what in ("moved", "token") and there is not None:
             pending = self._polls.get(agent_id)
             if what == "token" and pending is not None:
                 # A poll with the old token says nothing about the new one.
                 self._polls.discard(agent_id)
                 self._polls.put(agent_id, (pending[0], False))
             # The rest of the row comes with the next change.
-            there = self._records[agent_id]
             self._add(evolve(there, namespace=change.value.namespace, token=b"" if what == "token" else there.token))
 
     def startService(self) -> None:
@@ -147,7 +149,7 @@ class Registry(Service):
         @raise TooMany: C{too_many_agents}, C{too_many_registrations}.
         """
         agent_id = registration.agent_id
-        there = self._records.get(agent_id)
+        there = self._rows.find(agent_id)
         new = there is None
         if there is not None and there.token:
             if token:
@@ -155,7 +157,7 @@ class Registry(Service):
             else:
                 self.agent_tokens.use(agent_id)
         if new:
-            self.newcomers.admit(source, len(self._records) + self._joining)
+            self.newcomers.admit(source, len(self._rows) + self._joining)
         self._joining += new
         try:
             committed: Committed[AgentRecord] = await self._store.register(registration, token, self._now())
@@ -171,15 +173,15 @@ class Registry(Service):
         @param by_token: whether it showed its own token.
         @return: whether it is known.
         """
-        record = self._records.get(agent_id)
-        if record is None:
-            return False
         now = self._now()
-        self._records[agent_id] = record.polled(now)
-        if by_token:
-            self.agent_tokens.use(agent_id)
+        if not self.lookups.over:
+            known = self.lookups.polled(agent_id, (now, by_token))
+            if known:
+                self._polls.put(agent_id, (now, by_token))
+            return known
+        if not self._show_poll(agent_id, now, by_token):
+            return False
         self._polls.put(agent_id, (now, by_token))
-        self._note_life(record)
         return True
 
     def reported(self, received: ReceivedReport) -> bool:
@@ -188,13 +190,15 @@ class Registry(Service):
 
         @return: whether its agent is still in its namespace.
         """
-        record = self._records.get(received.agent_id)
+        record = self._rows.find(received.agent_id)
         if record is None or record.namespace != received.namespace:
             return False
         before, session = record.report.session if record.report else "", received.report.session
-        if before and session and before != session:
+        # The row may hold this report, and later ones, since before the change was heard of.
+        newer = record.reported_at is None or received.at > record.reported_at
+        if newer and before and session and before != session:
             self.duplicates.turned(record.id, before, session)
-        self._records[record.id] = evolve(record, report=received.report, reported_at=received.at)
+        self._rows.replace(evolve(record, report=received.report, reported_at=received.at))
         self.newcomers.proven(record.id)
         self._liveness.heard(record.namespace, record.id)
         self.changes.notify(record.namespace, record.id)
@@ -240,7 +244,15 @@ class Registry(Service):
 
     def find(self, agent_id: str) -> AgentRecord | None:
         """Return an agent, C{None} if it is unknown."""
-        return self._records.get(agent_id)
+        return self._rows.find(agent_id)
+
+    async def look_up(self, agent_id: str) -> AgentRecord | None:
+        """
+        Return an agent, C{None} if it is unknown; while the agents are being loaded, from the store.
+
+        @raise Unavailable: C{starting}, C{storage_unavailable}.
+        """
+        return self._rows.find(agent_id) if self.lookups.over else await self.lookups.find(agent_id)
 
     def get(self, agent_id: str) -> AgentRecord:
         """
@@ -248,14 +260,14 @@ class Registry(Service):
 
         @raise NotFound: C{unknown_agent}.
         """
-        try:
-            return self._records[agent_id]
-        except KeyError:
-            raise unknown_agent(agent_id) from None
+        record = self._rows.find(agent_id)
+        if record is None:
+            raise unknown_agent(agent_id)
+        return record
 
-    def records(self) -> Iterable[AgentRecord]:
+    def records(self) -> Collection[AgentRecord]:
         """Return all agents."""
-        return self._records.values()
+        return self._rows.all()
 
     def status(self, record: AgentRecord) -> AgentStatus:
         """Return what people see of an agent."""
@@ -264,15 +276,9 @@ class Registry(Service):
 
     def page(self, namespace: str, limit: int, after: str, state: str | None) -> list[AgentRecord]:
         """Return at most C{limit} agents of a namespace, in a state if one is named, by id, after C{after}."""
-        found: list[AgentRecord] = []
         liveness = self.liveness(namespace)
-        for agent_id in self._ids[bisect_right(self._ids, after) :]:
-            record = self._records[agent_id]
-            if record.namespace == namespace and (state is None or liveness.state_of(record) == state):
-                found.append(record)
-                if len(found) == limit:
-                    break
-        return found
+        records = self._rows.after(namespace, after)
+        return list(islice((each for each in records if state is None or liveness.state_of(each) == state), limit))
 
     def liveness(self, namespace: str) -> Liveness:
         """Return the liveness of the agents of a namespace, as of now."""
@@ -295,48 +301,49 @@ class Registry(Service):
         """Return the seconds over which the agents of a namespace spread their reports."""
         return min(WINDOW_MAX_SECONDS[self.shared], self.count(namespace) / (REPORTS_PER_SECOND * self._controllers))
 
+    def _look(self) -> Deferred[None] | None:
+        return Deferred.fromCoroutine(self._round.run()) if self.lookups.over else None
+
     def _heard_elsewhere(self, heard: HeardElsewhere) -> None:
         self.lost_controller, self._controllers = heard.lost, heard.controllers
         for agent_id, at in heard.polls.items():
-            record = self._records.get(agent_id)
-            if record is not None:
-                if agent_id in heard.by_token:
-                    self.agent_tokens.use(agent_id)
-                if record.last_poll is None or record.last_poll < at:
-                    self._records[agent_id] = record.polled(at)
-                self._note_life(record)
+            self._show_poll(agent_id, at, agent_id in heard.by_token)
 
-    def _note_life(self, record: AgentRecord) -> None:
+    def _show_poll(self, agent_id: str, at: datetime, by_token: bool) -> bool:
+        """Show a poll; return whether its agent is known."""
+        record = self._rows.find(agent_id)
+        if record is None:
+            return False
+        if by_token:
+            self.agent_tokens.use(agent_id)
+        self._rows.replace(record.polled(at))
         self.newcomers.proven(record.id)
         if self._liveness.heard(record.namespace, record.id):
             self.changes.notify(record.namespace, record.id)
+        return True
 
     def _add(self, record: AgentRecord) -> None:
         """Show a row; its last poll may be known, and not be written yet."""
-        there = self._records.get(record.id)
-        moved = there is not None and there.namespace != record.namespace
-        if there is None:
-            self._ids.insert(bisect_right(self._ids, record.id), record.id)
-        else:
+        there = self._rows.find(record.id)
+        if there is not None:
             polls = (at for at in (there.last_poll, record.last_poll) if at is not None)
             record = evolve(record, last_poll=max(polls, default=None))
-        self._records[record.id] = record
+        self._rows.put(record)
         if record.last_poll is None and record.report is None:
             self.newcomers.registered(record.id)
         self.agent_tokens.record(there, record)
-        if there is not None and moved:
+        if there is not None and there.namespace != record.namespace:
             self._liveness.left(there.namespace, record.id)
             self.changes.notify(there.namespace, record.id)
         self._liveness.heard(record.namespace, record.id)
         self.changes.notify(record.namespace, record.id)
 
     def _drop(self, agent_id: str) -> None:
-        record = self._records.pop(agent_id, None)
+        record = self._rows.remove(agent_id)
         self._polls.discard(agent_id)
         self.duplicates.forget(agent_id)
         self.newcomers.proven(agent_id)
         if record is not None:
-            self._ids.remove(agent_id)
             self.agent_tokens.record(record, None)
             self._liveness.left(record.namespace, agent_id)
             self.changes.notify(record.namespace, agent_id)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 
+from zope.interface import implementer
+
+from confd.changes import AGENT, Change, Contents
 from confd.controller.agents.liveness import SILENT_AFTER_INTERVALS
-from confd.errors import Forbidden, Malformed, Unavailable
+from confd.errors import Forbidden, Malformed
+from confd.interfaces import IChangeListener
 from confd.model import valid_agent_id
 from confd.reports import AgentRecord, agent_alive, agent_blocked
 from confd.web.auth.basic import digest_of
@@ -22,6 +26,7 @@ def bad_agent_id() -> Malformed:
     return Malformed("bad_agent_id", sentence, [{"pointer": "/agent_id", "message": sentence}])
 
 
+@implementer(IChangeListener)
 class AgentTokens:
     """
     Authenticates agents by their tokens.
@@ -49,14 +54,26 @@ class AgentTokens:
         self.blocked: set[str] = set()
         #: When the present token of an agent was used last, by its id.
         self._used: dict[str, float] = {}
-        #: Ids and namespaces of agents by the digests of their tokens; C{None} until they are loaded.
-        self._holders: dict[bytes, tuple[str, str]] | None = None
+        #: Ids and namespaces of agents by the digests of their tokens.
+        self._holders: dict[bytes, tuple[str, str]] = {}
 
-    def load(self, records: Collection[AgentRecord]) -> None:
-        """Load the tokens of all agents; the token of an agent that ever polled or reported counts as used now."""
-        self._holders = {each.token: (each.id, each.namespace) for each in records if each.token}
-        now = self._seconds()
-        self._used = {each.id: now for each in records if each.token and (each.last_poll or each.report)}
+    def load(self, contents: Contents) -> None:
+        self.blocked = set(contents.blocked)
+
+    def apply(self, change: Change) -> None:
+        if change.kind == AGENT and change.value.what == "blocked":
+            self.blocked.add(change.subject)
+        elif change.kind == AGENT and change.value.what == "unblocked":
+            self.blocked.discard(change.subject)
+
+    def load_agents(self, holders: dict[bytes, tuple[str, str]], used: Iterable[str]) -> None:
+        """
+        Load the tokens of all agents.
+
+        @param holders: ids and namespaces by the digests of the tokens.
+        @param used: ids of agents whose tokens count as used now.
+        """
+        self._holders, self._used = holders, dict.fromkeys(used, self._seconds())
 
     def use(self, agent_id: str) -> None:
         """Note that an agent used its token."""
@@ -80,22 +97,15 @@ class AgentTokens:
 
     def record(self, before: AgentRecord | None, after: AgentRecord | None) -> None:
         """Record the change of a row; C{None} if it is gone."""
-        holders = self._holders = self._holders or {}
         if before is not None:
-            holders.pop(before.token, None)
+            self._holders.pop(before.token, None)
             if after is None or after.token != before.token:
                 self._used.pop(before.id, None)
         if after is not None and after.token:
-            holders[after.token] = after.id, after.namespace
+            self._holders[after.token] = after.id, after.namespace
 
     def holder(self, digest: bytes) -> tuple[str, str] | None:
-        """
-        Return the id and the namespace of the agent whose token has this digest, C{None} for an unknown digest.
-
-        @raise Unavailable: C{starting}: nobody can say yet.
-        """
-        if self._holders is None:
-            raise Unavailable("starting", "The controller is starting; the agents are not loaded yet.")
+        """Return the id and the namespace of the agent whose token has this digest, C{None} for an unknown digest."""
         return self._holders.get(digest)
 
     def sender(self, principal: Principal, claimed: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import evolve
@@ -14,6 +15,7 @@ from zope.interface import implementer
 from confd.changes import EXPOSED, REPORTED, RETIRED, REVISION, ROLLOUT, Change, Contents, Published, ReceivedReport
 from confd.codec.selectors import Selector
 from confd.controller.agents.registry import Registry
+from confd.controller.agents.rows import PAGE_ROWS
 from confd.controller.agents.selection import select_agents
 from confd.controller.configs.snapshot import CandidateLane, unknown_namespace
 from confd.controller.convergence.archive import Archive
@@ -68,11 +70,22 @@ class Convergence(Service):
         # Summaries of versions without reports: frequent publishes need no look at each agent.
         self._unreported: dict[str, ConvergenceSummary] = {}
         self.changes, self.applications = Signal(), Signal()
-        self._stored: Sequence[tuple[str, int, str, VersionOutcome]] = ()
+        #: The outcomes of each version, by agent, that L{load_rows} found.
+        self._read: defaultdict[tuple[str, int], dict[str, VersionOutcome]] = defaultdict(dict)
 
     async def load_rows(self) -> None:
-        """Read the outcomes of all versions; L{load} takes them in."""
-        self._stored = await self._store.load_outcomes()
+        """Read the outcomes of all versions, after the agents; L{load} shows them."""
+        self._read.clear()
+        after = "", 0, ""
+        while True:
+            page = await self._store.load_outcomes(after, PAGE_ROWS)
+            for namespace, version, agent_id, outcome in page:
+                there = self._registry.read_in(namespace, agent_id)
+                if there is not None:
+                    self._read[namespace, version][there] = outcome
+            if len(page) < PAGE_ROWS:
+                return
+            after = page[-1][:3]
 
     def load(self, contents: Contents) -> None:
         self._current = {each.configuration.namespace: each.configuration.version for each in contents.revisions}
@@ -83,11 +96,11 @@ class Convergence(Service):
         for namespace, lanes in contents.lanes.items():
             if lanes.candidate is not None:
                 self._versions[namespace][lanes.candidate.tag.version].converged = True
-        for namespace, version, agent_id, outcome in self._stored:
+        for (namespace, version), outcomes in self._read.items():
             progress = self.progress(namespace, version)
-            if progress is not None and self._is_here(namespace, agent_id):
-                progress.record(agent_id, outcome)
-        self._stored = ()
+            if progress is not None:
+                progress.load(outcomes)
+        self._read.clear()
         self._unreported.clear()
 
     def apply(self, change: Change) -> None:

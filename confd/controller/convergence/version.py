@@ -32,6 +32,13 @@ class VersionProgress:
     converged: bool = False
     _ordered: dict[str, list[float]] = field(factory=dict, init=False)
 
+    def load(self, outcomes: dict[str, VersionOutcome]) -> None:
+        """Put other outcomes in the place of all."""
+        states = Counter(each.state for each in outcomes.values())
+        self.outcomes, self.applied = outcomes, states[ReportState.APPLIED]
+        self.failed = states[ReportState.FAILED]
+        self._ordered.clear()
+
     def record(self, agent_id: str, outcome: VersionOutcome) -> bool:
         """
         Record the outcome on one agent, in the place of the outcome before.

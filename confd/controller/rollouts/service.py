@@ -99,7 +99,7 @@ class Rollouts:
         record = self._registry.find(agent_id) if agent_id else None
         if agent_id and record is None:
             current = await self._reader.newest(namespace)
-            record = self._registry.find(agent_id)
+            record = await self._registry.look_up(agent_id)
         if record is None or record.namespace != namespace or self._snapshot.lane(namespace) is None:
             return current
         if header:
@@ -289,7 +289,7 @@ class Rollouts:
 
     async def _detect(self, namespace: str, agent_id: str, named: Collection[str]) -> None:
         lane = self._snapshot.detects(namespace, agent_id, named)
-        record = self._registry.find(agent_id)
+        record = await self._registry.look_up(agent_id)
         if lane is None or record is None:
             return
         committed = await self._store.detect(lane.rollout, agent_id, self._driver.is_fit(record), self._now())

@@ -24,7 +24,7 @@ from confd.controller.interfaces import (
 )
 from confd.controller.store.access_store import AccessStore
 from confd.controller.store.change_log import ChangeLog, Written
-from confd.controller.store.cursor import Dialect, Work
+from confd.controller.store.cursor import ALL, Dialect, Work
 from confd.controller.store.queries import (
     agents,
     audit,
@@ -186,11 +186,13 @@ class DatabaseStore(AccessStore, SoleController, Service):
     def counts(self) -> Deferred[Mapping[str, int]]:
         return self._engine.read(agents.counts)
 
-    def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
-        return self._engine.read(agents.load_agents)
+    def load_agents(self, after: str = "", limit: int = ALL) -> Deferred[Sequence[AgentRecord]]:
+        return self._engine.read(partial(agents.load_agents, after=after, limit=limit))
 
-    def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
-        return self._engine.read(report_queries.load_outcomes)
+    def load_outcomes(
+        self, after: tuple[str, int, str] = ("", 0, ""), limit: int = ALL
+    ) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
+        return self._engine.read(partial(report_queries.load_outcomes, after=after, limit=limit))
 
     def settle(self, archive: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
         return self._engine.write(partial(report_queries.settle, archive=archive))

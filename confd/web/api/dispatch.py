@@ -47,7 +47,7 @@ from confd.web.api.routes import Routes
 from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import IAuditor, IAuthenticator
 from confd.web.auth.csrf import same_origin
-from confd.web.auth.principals import NOBODY, NOWHERE, Permission, Place, Principal, allow, allow_somewhere
+from confd.web.auth.principals import NOBODY, NOWHERE, POLL, Permission, Place, Principal, allow, allow_somewhere
 from confd.web.auth.sessions import PAGE_CHALLENGE, asked_by_page
 from confd.web.auth.throttle import Allowance
 from confd.web.server.request import BoundedRequest
@@ -68,6 +68,8 @@ class Dispatcher:
     @ivar auditor: records refused changes; C{None} where changes are not audited.
     @ivar allowance: limits the audited changes of each identity; C{None} sets no limit.
     @ivar places: finds where requests act; C{None} where callers have their permissions in every namespace.
+    @ivar check_loaded: called before requests other than polls and open pages; raises L{Unavailable} while these cannot
+        be answered.
     @ivar defer: called with each error, and whether its request names an agent; may set C{retry_after}.
     """
 
@@ -77,6 +79,7 @@ class Dispatcher:
     _allowance: Allowance | None = None
     _places: IPlaces | None = None
     _defer: Callable[[ConfdError, bool], object] = lambda error, from_agent: None
+    _check_loaded: Callable[[], object] = lambda: None
     _routes: Routes = field(factory=lambda: Routes(_misrouted), init=False)
     log: Logger = field(factory=Logger, init=False)
 
@@ -165,6 +168,8 @@ class Dispatcher:
                     await looked_up
                 principal = self._guard.identify(request)
                 request.caller = principal.who
+                if declared.needs is not POLL:
+                    self._check_loaded()
                 place = await self._locate(request, declared, parts, query)
                 self._authorize(principal, declared, declared.needed(request.uri, query), parts, place)
                 if _break_glass(query):

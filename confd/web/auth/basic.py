@@ -92,6 +92,10 @@ def _no_tokens(digest: bytes) -> tuple[str, str] | None:
     return None
 
 
+def _no_look(username: str, digest: bytes) -> None:
+    return None
+
+
 @implementer(IAuthenticator)
 @define(eq=False)
 class BasicAuth:
@@ -102,14 +106,15 @@ class BasicAuth:
     @ivar tokens: returns the id and the namespace of the agent whose token has a digest, or C{None}; may raise
         L{Unavailable}.
     @ivar api_tokens: authenticates callers by API tokens; C{None} where no such tokens exist.
-    @ivar look: brings into memory what other controllers wrote; C{None} for memory that holds everything.
+    @ivar look: called with the name and the digest of credentials that no caller has; brings into memory what the store
+        knows of them. It returns C{None} where memory holds everything.
     """
 
     _credentials: Sequence[Credential]
     _throttle: Throttle | None = None
     _tokens: Callable[[bytes], tuple[str, str] | None] = _no_tokens
     _api_tokens: IApiTokens | None = None
-    _look: Callable[[], Deferred[None]] | None = None
+    _look: Callable[[str, bytes], Deferred[None] | None] = _no_look
     _replaced: Sequence[Credential] = field(default=(), init=False)
     _replaced_at: float = field(default=0.0, init=False)
 
@@ -133,13 +138,18 @@ class BasicAuth:
         if secret is not None and self._api_tokens is not None:
             looked_up: Deferred[None] | None = self._api_tokens.prepare(token_id_of(secret))
             return looked_up
-        if self._look is None or len(headers) != 1:
+        presented = parse_basic_authorization(headers[0]) if len(headers) == 1 else None
+        if presented is None:
             return None
-        presented = parse_basic_authorization(headers[0])
-        if presented is None or self._find(digest_of(*presented)) is not None:
-            return None
-        # All unknown credentials share the look, which the feed limits, so that they cannot flood the store.
-        return self._look()
+        digest = digest_of(*presented)
+        try:
+            if self._find(digest) is not None:
+                return None
+        except Unavailable:
+            # The look may find the agent.
+            pass
+        # Unknown credentials share what the look may read, so that they cannot flood the store.
+        return self._look(presented[0].decode(errors="replace"), digest)
 
     def identify(self, request: BoundedRequest) -> Principal:
         headers = request.requestHeaders.getRawHeaders(b"Authorization") or []

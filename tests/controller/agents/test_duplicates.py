@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.changes import REPORTED
 from confd.controller.agents import duplicates
 from confd.controller.agents.duplicates import MAX_IDS, REMINDER_SECONDS, Duplicates
 from tests.controller.harness import ADMIN, ControllerHarness
@@ -120,6 +121,16 @@ class ControllerTests(SynchronousTestCase):
         for number, session in enumerate("AABBCC"):
             self.assertEqual(self.report(session, number + 1), 200)
         self.assertEqual(self.shown(), (False, False, 0))
+
+    def test_started_again_while_another_controller_loads(self) -> None:
+        """The row holds the last report, and the changes that follow repeat the ones before it."""
+        self.report("A", 1)
+        self.report("B", 1)
+        changes = [each for each in self.harness.changes() if each.kind == REPORTED]
+        after = ControllerHarness(self.harness.store)
+        for change in changes:
+            after.convergence.apply(change)
+        self.assertEqual((len(changes), len(after.registry.duplicates)), (2, 0))
 
     def test_without_sessions(self) -> None:
         """Agents that do not count their reports are not judged."""

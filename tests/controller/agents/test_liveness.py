@@ -32,7 +32,6 @@ class LivenessMachine(RuleBasedStateMachine):
         self.looks: defaultdict[str, int] = defaultdict(int)
         changes.add(lambda *key: self.fallen.add(key))
         self.liveness = FleetLiveness(self.clock.seconds, self.poll_interval, False, changes)
-        self.liveness.load()
 
     def poll_interval(self, namespace: str) -> float:
         self.looks[namespace] += 1
@@ -69,8 +68,11 @@ class LivenessMachine(RuleBasedStateMachine):
 
     @rule(intervals=st.fixed_dictionaries({"default": INTERVALS, "blue": INTERVALS}))
     def load(self, intervals: dict[str, int]) -> None:
+        """All agents count as heard of now."""
         self.intervals = intervals
-        self.liveness.load()
+        self.heard, self.silent = dict.fromkeys(self.heard, self.clock.seconds()), set()
+        ids = {namespace: [each for name, each in self.heard if name == namespace] for namespace in intervals}
+        self.liveness.load(ids)
 
     @rule(seconds=st.sampled_from([1, 2, 4]))
     def sweep(self, seconds: int) -> None:

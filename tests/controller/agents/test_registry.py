@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.agents.liveness import SHARED_SILENT_AFTER_SECONDS
+from confd.controller.agents.rows import PAGE_ROWS
 from confd.model import Draft, Registration
 from confd.testing import MemoryStore, SharedMemory, SharedMemoryStore, a_draft
 from tests.controller.harness import ADMIN, ControllerHarness
@@ -125,23 +126,34 @@ class LoadTests(SynchronousTestCase):
         """It is tried again until it works."""
         harness = ControllerHarness(started=False)
         load = harness.store.load_agents
-        harness.store.load_agents = lambda: harness.store.touch({})
+        harness.store.load_agents = lambda after, limit: harness.store.touch({})
         harness.store.broken = "locked"
         harness.feed.startService()
         harness.clock.pump([1.0] * 3)
-        self.assertIsNotNone(harness.snapshot.problem())
+        self.assertIsNotNone(harness.loading.problem())
         harness.store.broken = None
         harness.store.load_agents = load
         harness.clock.advance(1)
-        self.assertIsNone(harness.snapshot.problem())
+        self.assertIsNone(harness.loading.problem())
 
     def test_stopped_while_loading(self) -> None:
         """It ends."""
         harness = ControllerHarness(started=False)
-        harness.store.load_agents = Deferred
-        harness.feed.startService()
-        harness.feed.stopService()
-        self.assertIsNotNone(harness.snapshot.problem())
+        harness.store.load_agents = lambda after, limit: Deferred()
+        harness.start()
+        self.successResultOf(harness.stop())
+        self.assertIsNotNone(harness.loading.problem())
+
+    def test_more_than_a_page(self) -> None:
+        before = ControllerHarness()
+        for number in range(PAGE_ROWS + 1):
+            work = before.registry.register(Registration(agent_id=f"a{number}"))
+            self.successResultOf(Deferred.fromCoroutine(work))
+        before.report("a7", 1)
+        after = ControllerHarness(before.store)
+        self.assertEqual(after.registry.count("default"), PAGE_ROWS + 1)
+        self.assertEqual([each.id for each in after.registry.page("default", 2, "a1", None)], ["a10", "a100"])
+        self.assertEqual(after.convergence.progress("default", 1).applied, 1)
 
 
 class TimeTests(SynchronousTestCase):

@@ -18,6 +18,7 @@ from confd.errors import ConfdError
 from confd.model import Registration
 from confd.reports import AgentRecord, Report, ReportState
 from confd.testing import MemoryStore, a_draft
+from tests.controller.agents.test_loading import SlowLoad
 from tests.controller.harness import START, ControllerHarness
 
 _WRITES = ("register", "touch", "forget", "block", "unblock", "save_reports")
@@ -201,10 +202,16 @@ class RegistryMachine(RuleBasedStateMachine):
         self.sequence = 0
 
     def begin(self) -> None:
+        """Start a controller on what is stored, and let it load all agents."""
+        self.begin_slowly()
+        self.loads.answer_all()
+
+    def begin_slowly(self) -> None:
         """Start a controller on what is stored."""
         self.store = LateStore(self.memory)
+        self.loads = SlowLoad(self.store)
         passed = self.harness.now() - START if hasattr(self, "harness") else timedelta()
-        self.harness = ControllerHarness(self.store)
+        self.harness = ControllerHarness(self.loads)
         self.harness.wall_offset = passed
 
     def ask(self, work: Any) -> None:
@@ -219,7 +226,9 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @rule(agent_id=AGENT_IDS)
     def poll(self, agent_id: str) -> None:
-        self.harness.registry.polled(agent_id)
+        looked_up = Deferred.fromCoroutine(self.harness.registry.look_up(agent_id))
+        known = looked_up.result is not None  # type: ignore[attr-defined]
+        assert self.harness.registry.polled(agent_id) == known
 
     @rule(agent_id=AGENT_IDS, namespace=NAMESPACES, state=st.sampled_from(ReportState), back=st.integers(0, 1))
     def report(self, agent_id: str, namespace: str, state: ReportState, back: int) -> None:
@@ -263,6 +272,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
+        self.loads.answer_all()
         self.store.answer()
         # The memory of a controller that stops does not follow the reports that it still writes.
         self.harness.clock.advance(GATHER_SECONDS)
@@ -278,14 +288,26 @@ class RegistryMachine(RuleBasedStateMachine):
         self.begin()
         same_as_the_store(self.harness, self.memory)
 
+    @rule()
+    def kill_and_load_slowly(self) -> None:
+        """End without a stop, and begin to load what is stored; the agents go on meanwhile."""
+        self.store.drop()
+        self.begin_slowly()
+
+    @precondition(lambda self: self.loads.waiting)
+    @rule()
+    def load(self) -> None:
+        self.loads.answer()
+
     @invariant()
     def memory_is_the_store(self) -> None:
         """All but the polls that wait to be written."""
-        if not self.store.late:
+        if not self.store.late and not self.loads.waiting:
             self.harness.clock.advance(WRITE_INTERVAL_SECONDS)
             same_as_the_store(self.harness, self.memory)
 
     def teardown(self) -> None:
+        self.loads.answer_all()
         self.store.answer()
         self.harness.clock.advance(WRITE_INTERVAL_SECONDS)
         same_as_the_store(self.harness, self.memory)

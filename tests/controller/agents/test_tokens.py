@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.agents.tokens import AgentTokens
-from confd.errors import Forbidden, Unavailable
+from confd.errors import Forbidden
 from confd.model import Registration
 from confd.reports import HeardElsewhere
 from confd.testing.examples import a_draft, an_agent
@@ -400,12 +400,6 @@ class BlockedTests(AgentTokensTestCase):
 
 class HolderTests(SynchronousTestCase):
     """L{AgentTokens}, by itself."""
-
-    def test_before_it_is_loaded(self) -> None:
-        agent_tokens = AgentTokens(lambda: 0.0)
-        self.assertRaises(Unavailable, agent_tokens.holder, b"x")
-        agent_tokens.load([an_agent("a", token=b"1"), an_agent("b")])
-        self.assertEqual([agent_tokens.holder(each) for each in (b"1", b"", b"2")], [("a", "default"), None, None])
 
     def test_moves_with_the_row(self) -> None:
         agent_tokens = AgentTokens(lambda: 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TypeVar, cast
+from typing import cast
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.logger import Logger
@@ -15,7 +15,6 @@ from confd import __version__
 from confd.changes import Batch, Committed, Contents
 from confd.controller.interfaces import IControllerStore
 from confd.controller.store.change_log import MAX_KEPT_CHANGES, ChangeLog, Written
-from confd.controller.store.cursor import Work
 from confd.controller.store.database import DatabaseStore
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.postgres import announcements
@@ -29,19 +28,17 @@ from confd.controller.store.postgres.errors import explain, is_final
 from confd.controller.store.postgres.feed_reader import load_changes, load_contents
 from confd.controller.store.postgres.groups import CommittedGroup, Repair, Writer, sweep_rows
 from confd.controller.store.postgres.listening import Listening
-from confd.controller.store.postgres.pages import read_pages
 from confd.controller.store.postgres.presence import PresenceReader, touch
 from confd.controller.store.postgres.raising import AutomaticRaise, raise_epoch
 from confd.controller.store.postgres.url import DatabaseUrl
-from confd.controller.store.queries import agents, audit, epoch
-from confd.controller.store.queries import reports as report_queries
+from confd.controller.store.queries import audit, epoch
 from confd.controller.store.write_queue import unavailable
 from confd.errors import StartError, Unavailable
 from confd.history import EpochChange
 from confd.interfaces.announcements import LATE_SECONDS, Claim
 from confd.interfaces.controllers import AgreedSettings, ControllerRecord
 from confd.model import Draft, Revision
-from confd.reports import AgentRecord, HeardElsewhere, VersionOutcome
+from confd.reports import HeardElsewhere
 from confd.runtime.lru import put
 from confd.runtime.metrics import Metrics
 from confd.runtime.reactor import Reactor
@@ -54,9 +51,6 @@ LOOK_SECONDS = 30.0
 BEAT_SECONDS, SWEEP_SECONDS = 1.0, 60.0
 
 _NOT_OPEN = "it is not open yet"
-
-
-T = TypeVar("T")
 
 
 @implementer(IControllerStore)
@@ -227,16 +221,6 @@ class PostgresStore(DatabaseStore):
 
     def announced(self, done: Mapping[tuple[str, str], int]) -> Deferred[None]:
         return self._engine.write(partial(announcements.note_done, done=done))
-
-    def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
-        return Deferred.fromCoroutine(read_pages(self._load, agents.load_agents, lambda row: row.id, ""))
-
-    def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
-        pages = read_pages(self._load, report_queries.load_outcomes, lambda row: row[:3], ("", 0, ""))
-        return Deferred.fromCoroutine(pages)
-
-    def _load(self, work: Work[T]) -> Deferred[T]:
-        return self._engine.read(work, LOAD_DEADLINE_SECONDS)
 
     def begin_epoch(self, change: EpochChange) -> Deferred[Committed[Sequence[Revision]]]:
         work = partial(epoch.begin_epoch, change=change, keep=self._keep, announced=self._announce_cluster)

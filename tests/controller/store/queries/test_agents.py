@@ -10,11 +10,9 @@ from attrs import evolve
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.store.migrations import shipped_migrations
-from confd.controller.store.postgres.pages import read_pages
 from confd.controller.store.queries import agents, reports
 from confd.controller.store.sqlite.dialect import DIALECT
 from confd.errors import Forbidden
@@ -115,10 +113,12 @@ class RowsMachine(RuleBasedStateMachine):
             (reports.load_outcomes, lambda row: row[:3], ("", 0, "")),
         ):
             for limit in (1, 2):
-                read = Deferred.fromCoroutine(
-                    read_pages(lambda work: succeed(work(self.cursor)), page, key, after, limit)  # type: ignore[arg-type]
-                )
-                assert read.result == page(self.cursor), (limit, read.result)
+                read, found, above = [], [None], after
+                while found:
+                    found = page(self.cursor, above, limit)
+                    read += found
+                    above = key(found[-1]) if found else None
+                assert read == page(self.cursor), (limit, read)
 
     def teardown(self) -> None:
         self.connection.close()

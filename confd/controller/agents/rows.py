@@ -1,0 +1,112 @@
+"""The rows of agents in memory, and how they come there: in pages, so that the reactor answers requests in between."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+
+from attrs import define, field
+
+from confd.controller.interfaces import IResidentStore
+from confd.reports import AgentRecord
+
+#: Rows of a page: some milliseconds of work.
+PAGE_ROWS = 2000
+
+
+@define(eq=False)
+class KnownAgents:
+    """
+    Agents by id, and by namespace in the order of their ids.
+
+    @ivar ids: of the agents of each namespace, sorted.
+    """
+
+    _records: dict[str, AgentRecord] = field(factory=dict)
+    ids: defaultdict[str, list[str]] = field(factory=lambda: defaultdict(list))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def find(self, agent_id: str) -> AgentRecord | None:
+        """Return an agent, C{None} if it is unknown."""
+        return self._records.get(agent_id)
+
+    def all(self) -> Collection[AgentRecord]:
+        """Return all agents."""
+        return self._records.values()
+
+    def replace(self, record: AgentRecord) -> None:
+        """Put a record in the place of another one of the same agent in the same namespace."""
+        self._records[record.id] = record
+
+    def put(self, record: AgentRecord) -> None:
+        """Add an agent, or put its record in the place of another one."""
+        before = self._records.get(record.id)
+        if before is None or before.namespace != record.namespace:
+            self.remove(record.id)
+            ids = self.ids[record.namespace]
+            if ids and ids[-1] > record.id:
+                ids.insert(bisect_right(ids, record.id), record.id)
+            else:
+                ids.append(record.id)
+        self._records[record.id] = record
+
+    def remove(self, agent_id: str) -> AgentRecord | None:
+        """Remove an agent; return its record, C{None} if it was unknown."""
+        record = self._records.pop(agent_id, None)
+        if record is not None:
+            ids = self.ids[record.namespace]
+            del ids[bisect_left(ids, agent_id)]
+            if not ids:
+                del self.ids[record.namespace]
+        return record
+
+    def after(self, namespace: str, agent_id: str) -> Iterator[AgentRecord]:
+        """Yield the agents of a namespace, by id, that follow an id."""
+        ids = self.ids.get(namespace, [])
+        return (self._records[ids[at]] for at in range(bisect_right(ids, agent_id), len(ids)))
+
+
+@define(eq=False)
+class LoadedAgents:
+    """
+    All agents.
+
+    @ivar holders: ids and namespaces of agents by the digests of their tokens.
+    @ivar used: ids of the agents with a token that ever polled or reported.
+    @ivar unproven: ids of the agents that never polled or reported.
+    """
+
+    rows: KnownAgents = field(factory=KnownAgents)
+    holders: dict[bytes, tuple[str, str]] = field(factory=dict)
+    used: list[str] = field(factory=list)
+    unproven: list[str] = field(factory=list)
+
+    def add(self, page: Sequence[AgentRecord]) -> None:
+        """Add the agents of a page."""
+        for record in page:
+            self.rows.put(record)
+            silent = record.last_poll is None and record.report is None
+            if silent:
+                self.unproven.append(record.id)
+            if record.token:
+                self.holders[record.token] = record.id, record.namespace
+                if not silent:
+                    self.used.append(record.id)
+
+
+async def load_agents(store: IResidentStore) -> LoadedAgents:
+    """
+    Read all agents.
+
+    A row that changes meanwhile may be that of before or after the change: the feed brings each such change later.
+    """
+    loaded, after = LoadedAgents(), ""
+    while True:
+        page = await store.load_agents(after, PAGE_ROWS)
+        loaded.add(page)
+        if len(page) < PAGE_ROWS:
+            return loaded
+        after = page[-1].id
