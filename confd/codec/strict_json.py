@@ -35,6 +35,12 @@ _ESCAPE = re.compile(
 )
 
 
+#: Compact JSON with sorted keys that is in canonical form already. It holds no fraction, no integer of 16 digits, no
+#: null, which may stand for NaN, and no name of a member with a character beyond U+FFFF, which UTF-16 sorts otherwise.
+_CANONICAL = re.compile(
+    rb'(?:[^"0-9n]++|"(?:[^"\\\xf0-\xf4]++|\\.)*+"|"(?:[^"\\]++|\\.)*+"(?!:)|[0-9]{1,15}+(?![0-9.eE]))*+'
+)
+
 #: A decoded JSON value; its user knows its shape.
 JsonValue: TypeAlias = Any
 #: A decoded JSON object.
@@ -125,6 +131,10 @@ def canonical(value: object) -> bytes:
 
     @raise Unprocessable: if the value contains an integer without a canonical form.
     """
+    # The library is written in Python, and takes three to eight times as long.
+    encoded = msgspec.json.encode(value, order="sorted")
+    if _CANONICAL.fullmatch(encoded):
+        return encoded
     try:
         return rfc8785.dumps(value)  # type: ignore[arg-type]
     except rfc8785.CanonicalizationError:

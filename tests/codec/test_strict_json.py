@@ -165,6 +165,28 @@ class ChecksumTests(SynchronousTestCase):
     def test_the_checksum_is_sha_256_of_the_canonical_form(self, value):
         self.assertEqual(strict_json.checksum(value), f"sha256:{hashlib.sha256(rfc8785.dumps(value)).hexdigest()}")
 
+    def test_what_msgspec_sorts_or_writes_otherwise_has_the_canonical_form(self):
+        rows = {
+            "a key that UTF-16 sorts first": ({"\ufb33": 1, "\U0001f600": 2}, '{"\U0001f600":2,"\ufb33":1}'),
+            "such a key after a quote": ({'"\ufb33': 1, '"\U0001f600': 2}, '{"\\"\U0001f600":2,"\\"\ufb33":1}'),
+            "such a text as a value": ({"a": "\U0001f600", "b": 1}, '{"a":"\U0001f600","b":1}'),
+            "a whole number with a fraction": ({"a": [1.0, -0.0]}, '{"a":[1,0]}'),
+            "a large number": ({"a": 1e21, "b": 1e20}, '{"a":1e+21,"b":100000000000000000000}'),
+            "a number in a text": ({"a": "1.0 \\", "b": "1e5"}, '{"a":"1.0 \\\\","b":"1e5"}'),
+            "the largest integer": ({"a": 2**53 - 1}, '{"a":9007199254740991}'),
+            "control characters": (
+                {"a": "\x01\x08\t\n\x0c\r\x1f\x7f/\u2028"},
+                '{"a":"\\u0001\\b\\t\\n\\f\\r\\u001f\x7f/\u2028"}',
+            ),
+        }
+        for name, (value, expected) in rows.items():
+            with self.subTest(name):
+                self.assertEqual(strict_json.canonical(value).decode(), expected)
+
+    def test_a_number_that_json_cannot_hold_has_no_canonical_form(self):
+        for number in (float("nan"), float("inf"), float("-inf")):
+            self.assertRaises(Unprocessable, strict_json.canonical, {"a": [number]})
+
     @given(st.dictionaries(texts, values, max_size=6), st.integers())
     def test_the_order_of_keys_does_not_change_the_checksum(self, value, seed):
         names = list(value)
