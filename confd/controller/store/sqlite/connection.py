@@ -6,6 +6,7 @@ import os
 import sqlite3
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,11 @@ _REASONS = {
     sqlite3.SQLITE_CORRUPT: DAMAGED,
     sqlite3.SQLITE_NOTADB: DAMAGED,
 }
+
+
+#: Seconds after which a folder that did not change is looked into again, and seconds until the time of its last change
+#: tells it from the next one on every file system.
+RECHECK_SECONDS, SETTLED_SECONDS = 1.0, 2.0
 
 
 class StorageError(Exception):
@@ -129,21 +135,47 @@ class Files:
     SQLite keeps writing to an open file whose name was removed. The next start does not find that file.
     """
 
-    def __init__(self, path: str) -> None:
-        self._database = path
+    def __init__(self, path: str, seconds: Callable[[], float]) -> None:
+        """
+        @param path: of the database.
+        @param seconds: the monotonic clock.
+        """
+        self._database, self._folder, self._seconds = path, os.path.dirname(path), seconds
         self._known = {path: identity(path), f"{path}.id": identity(f"{path}.id")}
+        #: The state of the folder, when it was first seen, and when all files were in place in it, once it is settled.
+        self._stamp: tuple[int, int, int] | None = None
+        self._seen_at, self._checked_at = 0.0, -RECHECK_SECONDS
 
     def opened(self) -> None:
         """Record the write-ahead log and its index, which exist once a connection has read the database."""
         for path in (f"{self._database}-wal", f"{self._database}-shm"):
             self._known[path] = identity(path)
+        self._stamp = None
 
     def check(self) -> None:
         """
-        Compare each file with the file that was opened.
+        Compare each file with the file that was opened; an unchanged folder holds the files of the last look.
 
         @raise Replaced: if one of them was removed or replaced.
         """
+        now, stamp = self._seconds(), _stamp(self._folder)
+        if stamp is not None and stamp == self._stamp and now - self._checked_at < RECHECK_SECONDS:
+            return
+        if stamp != self._stamp:
+            self._stamp, self._seen_at = stamp, now
+        self._checked_at = now - RECHECK_SECONDS
         for path, known in self._known.items():
             if known is not None and identity(path) != known:
                 raise Replaced(path, log_lost=path.endswith("-wal"))
+        # Two changes of a folder that follow each other closely may leave the same time.
+        if now - self._seen_at >= SETTLED_SECONDS:
+            self._checked_at = now
+
+
+def _stamp(folder: str) -> tuple[int, int, int] | None:
+    """Return the device and inode of a folder and when it changed last, in nanoseconds; C{None} where it is missing."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns

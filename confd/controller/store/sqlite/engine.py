@@ -89,7 +89,7 @@ class Engine:
         @param busy_timeout: seconds to wait for another process's lock.
         @param committed: called with the results of each transaction once it is on disk; returns the results to fire.
         """
-        self._path, self._files, self._on_commit = path, Files(path), committed
+        self._path, self._files, self._on_commit = path, Files(path, reactor.seconds), committed
         self._pool = partial(_pool, path, reactor, busy_timeout)
         self._writer = self._pool(1, self._prepare_writer)
         self._readers = self._pool(2, _forbid_writes)

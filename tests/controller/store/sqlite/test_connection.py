@@ -9,12 +9,18 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.store.sqlite.connection import (
     DAMAGED,
+    RECHECK_SECONDS,
+    SETTLED_SECONDS,
     Damaged,
+    Files,
+    Replaced,
     StorageError,
     connect_arguments,
     explain,
@@ -25,6 +31,62 @@ from confd.controller.store.sqlite.connection import (
 )
 from tests.controller.store.fixtures import connect, damage, make_database, new_path
 from tests.integration.servers import missing
+
+#: Of the files of a database.
+ENDINGS = "", ".id", "-wal", "-shm"
+
+
+class FilesTests(SynchronousTestCase):
+    """L{Files}, in a folder that did not change for some seconds."""
+
+    def setUp(self) -> None:
+        self.path = new_path(self)
+        for ending in ENDINGS:
+            Path(self.path + ending).touch()
+        self.clock = Clock()
+        self.files = Files(self.path, self.clock.seconds)
+        self.files.opened()
+        self.settle()
+
+    def settle(self) -> None:
+        """Look twice, so that an unchanged folder counts."""
+        self.files.check()
+        self.clock.advance(SETTLED_SECONDS)
+        self.files.check()
+
+    def test_each_file_that_is_removed_or_replaced_is_missed_at_once(self) -> None:
+        for ending in ENDINGS:
+            os.rename(self.path + ending, self.path + ".away")
+            for _ in range(2):
+                missed = self.assertRaises(Replaced, self.files.check)
+                self.assertEqual(missed.log_lost, ending == "-wal")
+                Path(self.path + ending).touch()
+            os.replace(self.path + ".away", self.path + ending)
+            self.files.check()
+
+    def test_each_file_in_another_folder_of_the_same_name_is_missed_at_once(self) -> None:
+        folder = os.path.dirname(self.path)
+        os.rename(folder, f"{folder}.away")
+        os.mkdir(folder)
+        for ending in ENDINGS:
+            Path(self.path + ending).touch()
+        self.assertRaises(Replaced, self.files.check)
+
+    def test_folder_that_tells_of_no_change_is_looked_into_again(self) -> None:
+        # As if a file were mounted over the database.
+        self.files._known[self.path] = (0, 0)
+        self.files.check()
+        self.clock.advance(RECHECK_SECONDS)
+        self.assertRaises(Replaced, self.files.check)
+
+    def test_folder_that_has_just_changed_is_looked_into_each_time(self) -> None:
+        # Another change within the same tick of its clock would leave the same time.
+        Path(self.path + ".other").touch()
+        self.files.check()
+        self.clock.advance(SETTLED_SECONDS / 2)
+        self.files.check()
+        self.files._known[self.path] = (0, 0)
+        self.assertRaises(Replaced, self.files.check)
 
 
 class ConnectionTests(SynchronousTestCase):
