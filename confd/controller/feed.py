@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from attrs import frozen
@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from confd.changes import KINDS, REVISION, Change, Committed, Contents
+from confd.changes import KINDS, REVISION, Batch, Change, Committed, Contents
 from confd.errors import ConfdError, Unavailable
 from confd.interfaces import IChangeListener, IChangeStore, IHealth
 from confd.runtime.metrics import Metrics
@@ -172,44 +172,50 @@ class Feed(Service):
         self._busy, self._again = True, False
         self._began_at = self._clock.seconds()
         refreshing, self._refreshing = self._refreshing, []
-        self._reading = Deferred.fromCoroutine(self._catch_up())
+        if self._loaded:
+            # The changes of this process are there at once, and need no coroutine.
+            self._reading = self._store.changes(self.applied).addCallback(self._take)
+        else:
+            self._reading = Deferred.fromCoroutine(self._catch_up())
         self._reading.addCallbacks(self._caught_up, self._failed, callbackArgs=(refreshing,), errbackArgs=(refreshing,))
 
     async def _catch_up(self) -> None:
         while True:
             if not self._loaded:
                 await self._load()
-            batch = await self._store.changes(self.applied)
-            self._loaded = batch.complete
-            if not batch.complete:
-                continue
-            for change in batch.changes:
-                self._apply(change)
-            self._fire_reached()
-            if not batch.more:
+            self._apply(batch := await self._store.changes(self.applied))
+            if self._loaded and not batch.more:
                 break
+
+    def _take(self, batch: Batch) -> Deferred[None] | None:
+        """Apply changes; read on if others follow, or if they are kept no longer."""
+        self._apply(batch)
+        return Deferred.fromCoroutine(self._catch_up()) if batch.more or not self._loaded else None
 
     async def _load(self) -> None:
         contents = await self._store.contents()
         for prepare in self._preparations:
             await prepare()
-        for listener in self._listeners:
-            self._call(listener.load, contents)
+        self._call([each.load for each in self._listeners], contents)
         self.applied = contents.seq
 
-    def _apply(self, change: Change) -> None:
-        if change.kind in KINDS:
-            for listener in self._listeners:
-                self._call(listener.apply, change)
-        else:
-            self.unknown[change.kind] += 1
-        self.applied = change.seq
+    def _apply(self, batch: Batch) -> None:
+        self._loaded = batch.complete
+        acts = [each.apply for each in self._listeners]
+        for change in batch.changes:
+            if change.kind in KINDS:
+                self._call(acts, change)
+            else:
+                self.unknown[change.kind] += 1
+            self.applied = change.seq
+        self._fire_reached()
 
-    def _call(self, act: Callable[[T], None], value: T) -> None:
-        try:
-            act(value)
-        except Exception:
-            self.log.failure("a listener failed to follow the change feed: {act}", act=act)
+    def _call(self, acts: Iterable[Callable[[T], None]], value: T) -> None:
+        for act in acts:
+            try:
+                act(value)
+            except Exception:
+                self.log.failure("a listener failed to follow the change feed: {act}", act=act)
 
     def _fire_reached(self) -> None:
         fired = [reached for seq, reached in self._waiting if seq <= self.applied]
