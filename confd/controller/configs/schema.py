@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Mapping
-from functools import reduce
+from functools import lru_cache, reduce
 
 import jsonschema_rs
 from attrs import define
@@ -99,9 +99,12 @@ class Schema:
             )
             if len(found) == _MOST:
                 break
-        if self._schema is BUILT_IN and isinstance(url := value.get("url"), str):
+        url = value.get("url")
+        # A longer one is a violation already, and has no place in the cache.
+        if self._schema is BUILT_IN and isinstance(url, str) and len(url) <= MAX_URL_LENGTH:
             # What a pattern can say of a URL is less than what the worker asks of it.
-            found += [] if any(each["pointer"] == "/url" for each in found) else _unfetchable(url)
+            reason = "" if any(each["pointer"] == "/url" for each in found) else _unfetchable(url)
+            found += [{"pointer": "/url", "message": reason}] if reason else []
         if found:
             first = found[0]
             where = first["pointer"] or "the document"
@@ -128,13 +131,15 @@ class Schema:
         return f"{error.instance!r} is not {description}" if description else str(error.message)
 
 
-def _unfetchable(url: str) -> list[dict[str, str]]:
-    """What forbids the worker to fetch a URL; without the URL, which may hold a password."""
+# Most documents that follow each other have the same URL.
+@lru_cache(maxsize=256)
+def _unfetchable(url: str) -> str:
+    """Return what forbids the worker to fetch a URL, without the URL, which may hold a password; empty for nothing."""
     try:
         fetchable(url)
     except ValueError as error:
-        return [{"pointer": "/url", "message": str(error)}]
-    return []
+        return str(error)
+    return ""
 
 
 def _shortened(message: str) -> str:
