@@ -152,6 +152,8 @@ def check_draft(cursor: Cursor, draft: Draft, there: Standing, waves: int = 0) -
     @raise PlanRequired: C{plan_required}.
     @raise Forbidden: C{approval_required}.
     """
+    if not there.held and draft.applies is None:
+        return None
     restrictions = policies.restrictions(cursor, draft.namespace, draft.asked_at, draft.break_glass, there.held)
     free = not waves and restrictions.policy.rollback_free and _undoes(cursor, draft, there.current)
     if not free:
@@ -298,16 +300,9 @@ def _fingerprint(draft: Draft) -> str:
 
 def append(cursor: Cursor, draft: Draft, version: int, poll_interval: int) -> Revision:
     """Append a revision to the history of a namespace."""
-    columns = (
-        draft.namespace,
-        draft.document.raw.decode(),
-        draft.document.checksum,
-        poll_interval,
-        headers.rfc3339(draft.made_at),
-        draft.author,
-        draft.comment,
-        draft.rollback_of,
-    )
+    document, created_at = draft.document, headers.rfc3339(draft.made_at)
+    config = draft.namespace, document.raw.decode(), document.checksum, poll_interval
+    columns = *config, created_at, draft.author, draft.comment, draft.rollback_of
     # What comes back need not be read again: after each statement the thread waits for the interpreter.
     [(cluster_id, epoch)] = cursor.execute(
         """INSERT INTO revisions
@@ -323,10 +318,10 @@ def append(cursor: Cursor, draft: Draft, version: int, poll_interval: int) -> Re
             (draft.namespace, draft.idempotency_key, _fingerprint(draft), version),
         ).fetchall()
         cursor.execute("DELETE FROM idempotency_keys WHERE id <= ?", (number - KEYS_KEPT,))
-    return _revision((cluster_id, epoch, version, *columns))
+    return _revision((cluster_id, epoch, version, *columns), document)
 
 
-def _revision(row: Row) -> Revision:
+def _revision(row: Row, given: Document | None = None) -> Revision:
     cluster_id, epoch, version, namespace, document, checksum, poll_interval, created_at, author, comment, of = row
     return Revision(
         Configuration(
@@ -334,7 +329,7 @@ def _revision(row: Row) -> Revision:
             epoch=epoch,
             version=version,
             namespace=namespace,
-            document=Document(document.encode(), checksum),
+            document=given or Document(document.encode(), checksum),
             poll_interval=poll_interval,
             updated_at=headers.parse_rfc3339(created_at),
         ),
