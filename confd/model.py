@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -140,7 +141,7 @@ class Configuration:
     poll_interval: int
     updated_at: datetime
 
-    @property
+    @cached_property
     def tag(self) -> Tag:
         """The name of this configuration; without a cluster an epoch means nothing."""
         return Tag(self.cluster_id[:8], self.epoch if self.cluster_id else 0, self.version)

@@ -63,12 +63,12 @@ class EncodedConfig:
         """The namespace."""
         return self.configuration.namespace
 
-    @property
+    @cached_property
     def tag(self) -> str:
         """Its name, as text."""
         return str(self.configuration.tag)
 
-    @property
+    @cached_property
     def order(self) -> tuple[int, int]:
         """Where it stands among the configurations of its namespace."""
         return self.configuration.epoch, self.configuration.version
