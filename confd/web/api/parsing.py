@@ -96,8 +96,11 @@ def convert(value: object, kind: type[T], strict: bool) -> T:
 
 def peek(uri: bytes, name: str, default: str) -> str:
     """Return a parameter of an unchecked query, for the audit log only; empty if the query is invalid."""
+    _, _, text = uri.partition(b"?")
+    if not text:
+        return default
     try:
-        pairs = parse_qsl(uri.partition(b"?")[2].decode("ascii", "replace"), max_num_fields=MAX_PARAMETERS)
+        pairs = parse_qsl(text.decode("ascii", "replace"), max_num_fields=MAX_PARAMETERS)
     except ValueError:
         return ""
     return dict(pairs).get(name, default)

@@ -181,7 +181,7 @@ def asked_by_page(request: BoundedRequest) -> bool:
 def _cookie_of(request: BoundedRequest) -> bytes | None:
     """Return the cookie of a session; C{None} where a request has other credentials."""
     headers = request.requestHeaders
-    if headers.hasHeader(b"Authorization") or not headers.hasHeader(b"Cookie"):
+    if not headers.hasHeader(b"Cookie") or headers.hasHeader(b"Authorization"):
         return None
     cookie: bytes | None = request.getCookie(COOKIE.encode())
     return cookie
