@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from twisted.application.service import Service
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -19,6 +20,16 @@ HEARTBEAT_SECONDS = 10.0
 
 #: Seconds in which a reader must take an event, and the bytes of that event that earn it one second more.
 STALLED_MAX_SECONDS, MIN_BYTES_PER_SECOND = 10.0, 8192
+
+
+def flush(transport: ITransport) -> None:
+    """
+    Send now what a transport has to write, not in the next turn of the reactor.
+
+    The reactor sends what does not fit, and finds an error again. It sends all for a transport of another kind, as TLS.
+    """
+    if isinstance(transport, FileDescriptor) and transport.connected and not transport.disconnecting:
+        transport.doWrite()
 
 
 class StreamingAnswer:
@@ -86,6 +97,7 @@ class EventStream:
         if self.takes_more:
             self._owed = len(frame)
             self._request.write(frame)
+            flush(self._request.channel.transport)
 
     def catch_up(self) -> object:
         """Send the newest of the skipped events: the connection has room again."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import weakref
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.web.api.endpoint import ANYONE, Call, endpoint
-from confd.web.api.streaming import StreamingAnswer
+from confd.web.api.streaming import StreamingAnswer, flush
 from confd.web.auth.basic import BasicAuth
 from tests.conversation import Conversation, serve
 
@@ -87,3 +90,69 @@ class StreamingTests(SynchronousTestCase):
         gc.collect()
         assert self.streams.call is not None
         self.assertIsNone(self.streams.call())
+
+
+class Socket(FileDescriptor):
+    """
+    A connection whose peer takes some bytes.
+
+    @ivar room: How many, or the error of the connection.
+    """
+
+    def __init__(self, reactor: MemoryReactor, room: int | BaseException) -> None:
+        super().__init__(reactor)  # type: ignore[arg-type]
+        self.connected, self.room, self.sent = 1, room, b""
+
+    def writeSomeData(self, data: bytes) -> int | BaseException:
+        """Take what there is room for."""
+        if isinstance(self.room, BaseException):
+            return self.room
+        taken = data[: self.room]
+        self.sent += taken
+        self.room -= len(taken)
+        return len(taken)
+
+
+class FlushTests(SynchronousTestCase):
+    """L{flush}."""
+
+    def written(self, room: int | BaseException) -> Socket:
+        """Write ten bytes to a connection, and flush it."""
+        self.reactor = MemoryReactor()
+        socket = Socket(self.reactor, room)
+        socket.write(b"0123456789")
+        flush(socket)
+        return socket
+
+    def test_bytes_are_sent_at_once_and_none_is_left_for_the_reactor(self) -> None:
+        self.assertEqual(self.written(99).sent, b"0123456789")
+        self.assertEqual(self.reactor.getWriters(), [])
+
+    def test_reactor_sends_what_does_not_fit(self) -> None:
+        socket = self.written(4)
+        self.assertEqual((socket.sent, self.reactor.getWriters()), (b"0123", [socket]))
+        socket.room = 99
+        socket.doWrite()
+        self.assertEqual((socket.sent, self.reactor.getWriters()), (b"0123456789", []))
+
+    def test_reactor_finds_the_error_of_a_lost_connection_again(self) -> None:
+        socket = self.written(CONNECTION_LOST)
+        self.assertEqual(self.reactor.getWriters(), [socket])
+        self.assertIs(socket.doWrite(), CONNECTION_LOST)
+
+    def test_reactor_ends_a_connection_that_closes_once_all_is_sent(self) -> None:
+        socket = self.written(4)
+        socket.room = 99
+        socket.loseConnection()
+        flush(socket)
+        self.assertEqual((socket.sent, self.reactor.getWriters()), (b"0123", [socket]))
+
+    def test_connection_that_is_gone_and_one_of_another_kind_are_left_alone(self) -> None:
+        socket = self.written(4)
+        socket.room, socket.connected = 99, 0
+        flush(socket)
+        self.assertEqual(socket.sent, b"0123")
+        other = StringTransport()
+        other.write(b"all")
+        flush(other)
+        self.assertEqual(other.value(), b"all")
