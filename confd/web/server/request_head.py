@@ -35,9 +35,10 @@ class HeadReader:
     """
 
     __slots__ = (
-        "_fields",
+        "_count",
         "_line_skipped",
         "_parser",
+        "_raw",
         "_seen",
         "complete",
         "headers",
@@ -58,7 +59,8 @@ class HeadReader:
         self._begin()
 
     def _begin(self) -> None:
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._raw: dict[bytes, list[bytes]] = {}
+        self._count = 0
         self._seen = self.uri = b""
         self._line_skipped = self.complete = self.persistent = False
 
@@ -115,8 +117,9 @@ class HeadReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header from llhttp."""
-        if len(self._fields) <= MAX_HEADERS:
-            self._fields.append((name, value))
+        self._count += 1
+        if self._count <= MAX_HEADERS:
+            self._raw.setdefault(canonical(name), []).append(value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """Note that llhttp has found the end of the head."""
@@ -132,12 +135,10 @@ class HeadReader:
         version = _VERSIONS.get(head[len(line) : len(line) + 3])
         if version is None or not head.startswith(line):
             raise BadHead
-        if len(self._fields) > MAX_HEADERS:
+        if self._count > MAX_HEADERS:
             raise LargeHead
         self.version = version
-        headers: dict[bytes, list[bytes]] = {}
-        for name, value in self._fields:
-            headers.setdefault(canonical(name), []).append(value.rstrip(b" \t"))
+        headers = self._raw
         self.headers, self.length = CheckedHeaders(headers), 0
         if b"Transfer-Encoding" in headers:
             self.length = None
