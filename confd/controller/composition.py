@@ -275,7 +275,7 @@ def compose(
         ReadReadiness({"configurations": snapshot, "feed": feed, "streams": config_stream}),
         EventsApi(event_feed, reader, ends),
         MetricsEndpoint(metrics, reactor),
-        *pages(reactor, schema),
+        *pages(reactor, offload, schema),
     ]
     for part in (
         webhooks.senders,

@@ -1,4 +1,4 @@
-"""The files of web pages: read from the package once, and served as endpoints."""
+"""The files of web pages: read from the package for the first request, and served as endpoints."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from zope.interface import implementer
 
 from confd.codec.headers import entity_tags
+from confd.runtime.offload import LARGE_BYTES, Offload
 from confd.web.api.endpoint import Answer, AnyQuery, Call, Endpoint, Handler, IDeclares, Open, Scope
 from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.principals import Permission
@@ -57,7 +58,7 @@ class Asset:
             "Cache-Control": "no-cache",
             "Content-Security-Policy": policy,
         }
-        return cls(content, TYPES[PurePosixPath(name).suffix], headers)
+        return cls(content, _type_of(name), headers)
 
 
 @implementer(IDeclares)
@@ -66,6 +67,9 @@ class Assets:
     """
     The files of one package as endpoints, each with a path of its own, so that no path leads out of the package.
 
+    The files of Swagger UI take 1.9 MB, and nearly no worker ever serves one.
+
+    @ivar offload: reads the files in a thread.
     @ivar paths: the names of files in C{package}, by the paths of their endpoints.
     @ivar needs: the permission that reads the files, in any namespace.
     @ivar policy: the Content-Security-Policy of the files.
@@ -73,35 +77,38 @@ class Assets:
     """
 
     _clock: IReactorTime
+    _offload: Offload
     _package: str
     _paths: Mapping[str, str]
     _needs: Permission | Open
     _policy: str = POLICY
     _sign_in: str | None = None
-    _assets: Mapping[str, Asset] = field(init=False)
-
-    @_assets.default
-    def _read(self) -> Mapping[str, Asset]:
-        folder = files(self._package)
-        return {
-            path: Asset.of(name, folder.joinpath(name).read_bytes(), self._policy) for path, name in self._paths.items()
-        }
+    _assets: Mapping[str, Asset] | None = field(default=None, init=False)
 
     def endpoints(self) -> Iterator[tuple[Endpoint, Handler]]:
         """Yield an endpoint for each file."""
-        for path, asset in self._assets.items():
-            yield self._declare(path, asset)
+        for path, name in self._paths.items():
+            yield self._declare(path, _type_of(name))
 
-    def _declare(self, path: str, asset: Asset) -> tuple[Endpoint, Handler]:
+    def _declare(self, path: str, content_type: str) -> tuple[Endpoint, Handler]:
         async def serve(call: Call) -> Answer | StreamingAnswer:
-            return self._answer(call, asset)
+            if self._assets is None:
+                # All at once, so that the files of a page belong together.
+                self._assets = await self._offload.run(LARGE_BYTES, self._read)
+            return self._answer(call, self._assets[path])
 
-        docs = Docs({200: asset.content_type, 304: None}, takes=(IF_NONE_MATCH,), gives=(ETAG,), tag="pages")
+        docs = Docs({200: content_type, 304: None}, takes=(IF_NONE_MATCH,), gives=(ETAG,), tag="pages")
         summary, sign_in = "A file of the web pages.", self._sign_in
         declared = Endpoint(
             "GET", path, self._needs, summary, query=AnyQuery, scope=Scope.ANY, docs=docs, sign_in=sign_in
         )
         return declared, serve
+
+    def _read(self) -> Mapping[str, Asset]:
+        folder = files(self._package)
+        return {
+            path: Asset.of(name, folder.joinpath(name).read_bytes(), self._policy) for path, name in self._paths.items()
+        }
 
     def _answer(self, call: Call, asset: Asset) -> Answer | StreamingAnswer:
         """Answer with a file. A large one is sent in pieces, so that unread files take little memory."""
@@ -150,3 +157,7 @@ class Sending:
     def stopProducing(self) -> None:
         if self._cut.active():
             self._cut.cancel()
+
+
+def _type_of(name: str) -> str:
+    return TYPES[PurePosixPath(name).suffix]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.resources import files
+from typing import TypeVar
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.runtime.offload import Offload
 from confd.web.auth.principals import Permission
 from confd.web.static import MAX_PIECE_BYTES, POLICY, SEND_TIMEOUT_SECONDS, Assets
 from tests.conversation import Conversation, serve
 from tests.web.sample_api import ADMIN, AGENT, AUTH
+
+T = TypeVar("T")
 
 PACKAGE = "confd.web.openapi.swagger"
 
@@ -24,8 +30,22 @@ class AssetsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.site = serve(self.clock, AUTH, Assets(self.clock, PACKAGE, PATHS, Permission.ADMIN))
+        self.work: list[object] = []
+        assets = Assets(self.clock, Offload(self.in_thread), PACKAGE, PATHS, Permission.ADMIN)
+        self.site = serve(self.clock, AUTH, assets)
         self.caller = Conversation(self.site, self.clock)
+
+    def in_thread(self, work: Callable[..., T], *arguments: object) -> Deferred[T]:
+        """Note the work, and run it at once."""
+        self.work.append(work)
+        return maybeDeferred(work, *arguments)
+
+    def test_files_are_read_in_a_thread_for_the_first_request_that_may_read_them(self) -> None:
+        self.caller.get("/")
+        self.assertEqual(self.work, [])
+        for path in (*PATHS, *PATHS):
+            self.assertEqual(self.caller.get(path, auth=ADMIN).status, 200)
+        self.assertEqual(len(self.work), 1)
 
     def test_file_has_its_type_policy_and_caching_headers(self) -> None:
         reply = self.caller.get("/", auth=ADMIN)

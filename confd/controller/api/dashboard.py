@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from confd.controller.api.document_schema import DocumentSchemaApi
 from confd.controller.configs.schema import Schema
+from confd.runtime.offload import Offload
 from confd.web.api.endpoint import ANYONE
 from confd.web.auth.principals import Permission
 from confd.web.static import TYPES, Assets
@@ -21,7 +22,7 @@ _PUBLIC = {"/signin": "signin.html"} | {
 }
 
 
-def pages(clock: IReactorTime, schema: Schema) -> tuple[Assets, Assets, DocumentSchemaApi]:
+def pages(clock: IReactorTime, offload: Offload, schema: Schema) -> tuple[Assets, Assets, DocumentSchemaApi]:
     """
     Return the dashboard at C{/}, for readers of a configuration, the page C{/signin}, for anyone, and the schema.
 
@@ -29,5 +30,5 @@ def pages(clock: IReactorTime, schema: Schema) -> tuple[Assets, Assets, Document
     """
     names = sorted(each.name for each in files(_PACKAGE).iterdir() if PurePosixPath(each.name).suffix in TYPES)
     others = {f"/dashboard/{name}": name for name in names if name not in ("index.html", *_PUBLIC.values())}
-    private = Assets(clock, _PACKAGE, {"/": "index.html"} | others, Permission.CONFIG_READ, sign_in="signin")
-    return private, Assets(clock, _PACKAGE, _PUBLIC, ANYONE), DocumentSchemaApi(schema)
+    private = Assets(clock, offload, _PACKAGE, {"/": "index.html"} | others, Permission.CONFIG_READ, sign_in="signin")
+    return private, Assets(clock, offload, _PACKAGE, _PUBLIC, ANYONE), DocumentSchemaApi(schema)

@@ -32,10 +32,11 @@ def documented(
     Return the APIs of a role, together with the endpoints that describe them.
 
     @param document: the JSON Schema of the configuration documents that the role takes.
-    @param offload: makes the document in a thread, once a client asks for it.
+    @param offload: makes the document, and reads the pages, in a thread, once a client asks for them.
     """
     served = ApiDocument(offload)
-    everything = (*apis, served, Assets(clock, "confd.web.openapi.swagger", _SWAGGER, ANYONE, _SWAGGER_POLICY))
+    swagger = Assets(clock, offload, "confd.web.openapi.swagger", _SWAGGER, ANYONE, _SWAGGER_POLICY)
+    everything = (*apis, served, swagger)
 
     def describe() -> JsonObject:
         # The first client that asks for the document loads what describes it.
