@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from attrs import evolve
-from twisted.application.service import IService, Service
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 import confd.agent.composition
@@ -16,6 +19,9 @@ from confd.runtime.daemon import GC_THRESHOLDS, Daemon, make_daemon
 from confd.runtime.options import RoleOptions, read
 from confd.runtime.reactor import Reactor
 from confd.runtime.settings import AgentSettings, ControllerSettings, DevSettings, WorkerSettings, all_roles
+
+#: Seconds between two looks at the controller, whose agent waits for it.
+LOOK_SECONDS = 0.02
 
 _WELCOME = """
 confd is running: a controller on port {port}, an agent, and a worker on port {worker_port}.
@@ -67,14 +73,47 @@ def compose(reactor: Reactor, settings: DevSettings) -> list[IService]:
         "DISTRIBUTION_STRATEGY": "STREAM",
     }
     worker = {"PORT": str(settings.worker_port)}
+    of_controller = evolve(read(ControllerSettings, controller, {}), allowed_hosts=settings.allowed_hosts)
+    made = confd.controller.composition.compose(reactor, of_controller, environ={})
+    follower = StartedOnceReady(reactor, made.snapshot.problem)
+    for each in confd.agent.composition.compose(reactor, read(AgentSettings, agent, {}), environ={}).services:
+        follower.addService(each)
     return [
-        *confd.controller.composition.compose(
-            reactor, evolve(read(ControllerSettings, controller, {}), allowed_hosts=settings.allowed_hosts), environ={}
-        ).services,
+        *made.services,
         *confd.worker.composition.compose(reactor, read(WorkerSettings, worker, {}), environ={}).services,
-        *confd.agent.composition.compose(reactor, read(AgentSettings, agent, {}), environ={}).services,
+        follower,
         Welcome(settings),
     ]
+
+
+class StartedOnceReady(MultiService):
+    """Starts its services once another part is ready, so that they find it at their first try."""
+
+    def __init__(self, clock: IReactorTime, problem: Callable[[], str | None]) -> None:
+        """
+        @param problem: returns why the other part is not ready; C{None} once it is.
+        """
+        super().__init__()
+        self._clock, self._problem = clock, problem
+        self._look: IDelayedCall | None = None
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self._start()
+
+    def stopService(self) -> Any:
+        if self._look is None:
+            return super().stopService()
+        self._look.cancel()
+        return Service.stopService(self)
+
+    def _start(self) -> None:
+        self._look = None
+        if self._problem() is not None:
+            self._look = self._clock.callLater(LOOK_SECONDS, self._start)
+            return
+        for each in self:
+            each.startService()
 
 
 class Welcome(Service):

@@ -41,8 +41,10 @@ class Case(SynchronousTestCase):
     def dev(self) -> None:
         """Start controller, agent and worker in one process."""
         ports = ["--port", str(self.fleet.port), "--worker-port", str(free_port())]
-        self.fleet.add("dev", ["confd-dev", *ports], f"{self.fleet.url}/ready").start()
+        process = self.fleet.add("dev", ["confd-dev", *ports], f"{self.fleet.url}/ready")
+        process.start()
         eventually(lambda: request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json())
+        self.assertEqual([line for line in process.log.splitlines() if '"warn"' in line], [])
 
     def type(self, *words: str, stdin: str = "", **environ: str) -> CommandResult:
         """Run a command in this process, with real connections, in the folder of the test."""

@@ -20,6 +20,7 @@ from confd.cli.forms import LIST_FORMS
 from confd.cli.listing import Kind, column
 from confd.cli.options import comment_option, parse_since, since_option, yes_option
 from confd.cli.session import Session, common, pass_session
+from confd.cli.text import plural
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
 
@@ -95,7 +96,12 @@ def create_namespace(
 @pass_session
 def retire_namespace(session: Session, name: str, yes: bool) -> None:
     """Retire the namespace NAME. The controller refuses this while the namespace has live agents."""
-    session.confirm(f"Retire the namespace {name}?", yes)
+    found = {each["name"]: each for each in session.controller.get("/api/v1/namespaces")}
+    if name not in found:
+        known = ", ".join(printable(each) for each in found)
+        raise CommandError(Exit.NOT_FOUND, f"The namespace {printable(name)} does not exist; there are: {known}.")
+    known_agents = plural(found[name]["agents"], "agent")
+    session.confirm(f"Retire the namespace {name}, with version {found[name]['version']} and {known_agents}?", yes)
     answer = value_of(session.controller.call("DELETE", f"/api/v1/namespaces/{quote(name, safe='')}"))
     session.screen.show(answer, lambda: session.screen.line(f"{printable(answer['message'])}."))
 

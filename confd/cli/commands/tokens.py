@@ -136,7 +136,9 @@ def rotate_token(session: Session, token_id: str, overlap: str | None) -> None:
 @pass_session
 def revoke_token(session: Session, token_id: str, yes: bool) -> None:
     """Revoke the token ID for ever; its streams end at once."""
-    session.confirm(f"Revoke the token {token_id}? Callers that use it are refused at once.", yes)
+    found: JsonObject = session.controller.get(_path(token_id))
+    named = f"{printable(found['name'])} ({found['id']}) of {printable(found['subject'])}"
+    session.confirm(f"Revoke the token {named}? Callers that use it are refused at once.", yes)
     answer = value_of(session.controller.call("DELETE", _path(token_id)))
     session.screen.show(answer, lambda: session.screen.line(printable(answer["message"])))
 

@@ -49,10 +49,19 @@ class NamespacesTests(Case):
         self.assertEqual(self.cli.type("namespaces", "create", "edge").status, Exit.USAGE)
 
     def test_retire_asks_first_and_reports_a_refusal(self):
+        self.table["GET /api/v1/namespaces"] = answer([{"name": "edge", "version": 4, "agents": 3}])
         self.table["DELETE /api/v1/namespaces/edge"] = refusal(409, "namespace_in_use", "3 agents.")
-        self.assertEqual(self.cli.type("namespaces", "retire", "edge", answers="\n").status, Exit.FAILED)
-        self.assertEqual(self.cli.controller.asked, [])
+        ended = self.cli.type("namespaces", "retire", "edge", answers="\n")
+        self.assertEqual(ended.status, Exit.FAILED)
+        self.assertIn("Retire the namespace edge, with version 4 and 3 agents?", ended.err)
+        self.assertEqual(self.cli.controller.requests("DELETE", "/api/v1/namespaces/edge"), [])
         self.assertEqual(self.cli.type("namespaces", "retire", "edge", "-y").status, Exit.CONFLICT)
+
+    def test_retire_names_an_unknown_namespace_before_the_terminal(self):
+        self.table["GET /api/v1/namespaces"] = answer([{"name": "edge", "version": 4, "agents": 3}])
+        ended = self.cli.type("namespaces", "retire", "egde")
+        self.assertEqual(ended.status, Exit.NOT_FOUND)
+        self.assertIn("The namespace egde does not exist; there are: edge.", ended.err)
 
 
 class AuditTests(Case):

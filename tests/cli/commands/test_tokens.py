@@ -84,10 +84,17 @@ class CommandTests(Case):
         self.assertIn("from 192.0.2.7", self.cli.type("token", "show", "7f3a9c21").out)
         self.assertEqual(self.cli.type("token", "rotate", "7f3a9c21", "--overlap", "1h").out, SECRET + "\n")
         self.assertEqual(self.body(), {"overlap": 3600})
-        asked = len(self.cli.controller.asked)
-        self.assertEqual(self.cli.type("token", "revoke", "7f3a9c21", answers="\n").status, Exit.FAILED)
-        self.assertEqual(len(self.cli.controller.asked), asked)
+        ended = self.cli.type("token", "revoke", "7f3a9c21", answers="\n")
+        self.assertEqual(ended.status, Exit.FAILED)
+        self.assertIn("Revoke the token ci (7f3a9c21) of ", ended.err)
+        self.assertEqual(self.cli.controller.requests("DELETE", "/api/v1/tokens/7f3a9c21"), [])
         self.assertIn("is revoked", self.cli.type("token", "revoke", "7f3a9c21", "-y").out)
+
+    def test_revoke_names_an_unknown_token_before_the_terminal(self):
+        self.table["GET /api/v1/tokens/7f3a9c2"] = refusal(404, "unknown_token", "The token 7f3a9c2 does not exist.")
+        ended = self.cli.type("token", "revoke", "7f3a9c2")
+        self.assertEqual(ended.status, Exit.NOT_FOUND)
+        self.assertIn("The token 7f3a9c2 does not exist.", ended.err)
 
     def test_whoami_prints_permissions_by_namespace(self):
         self.table["GET /api/v1/whoami"] = answer(WHOAMI)
