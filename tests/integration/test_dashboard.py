@@ -385,14 +385,21 @@ class ChangeTests(DashboardTestCase):
             self.assertEqual(faults(page, phone=False), [])
 
     def test_large_document(self) -> None:
-        """A document of a megabyte is edited at once: the page has elements for the visible lines only."""
+        """A megabyte is edited at once: only visible lines have elements, and no key stroke parses the rest."""
         items = [{"name": f"item-{number}", "value": number} for number in range(24000)]
         self.assertEqual(self.config("POST", self.document("large") | {"items": items}).status, 200)
         with self.visiting() as page:
             self.shown(page.locator(".cm-content[aria-readonly=false]"))
+            parsed = """async () => {
+                const { EditorView, ensureSyntaxTree } = await import("/dashboard/codemirror.js");
+                const { state } = EditorView.findFromDOM(document.querySelector(".cm-editor"));
+                return ensureSyntaxTree(state, state.doc.length, 0) !== null;
+            }"""
+            eventually(lambda: page.evaluate(parsed))
             page.get_by_label("The document, as JSON").focus()
             page.keyboard.press("Control+End")
             page.keyboard.type(" ")
+            self.assertTrue(page.evaluate(parsed))
             self.assertLess(page.locator(".cm-line").count(), 200)
             self.assertTrue(self.text(page).endswith("} "))
             self.shown(page.get_by_text("edited"))

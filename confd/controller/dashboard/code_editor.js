@@ -2,8 +2,8 @@
 
 import {
   Compartment, EditorState, EditorView, HighlightStyle, Transaction, autocompletion, bracketMatching, codeFolding,
-  completionKeymap, defaultKeymap, foldGutter, foldKeymap, highlightActiveLine, highlightSpecialChars, history,
-  historyKeymap, hoverTooltip, indentOnInput, indentUnit, json, keymap, lineNumbers, lintGutter, lintKeymap,
+  completionKeymap, defaultKeymap, ensureSyntaxTree, foldGutter, foldKeymap, highlightActiveLine, highlightSpecialChars,
+  history, historyKeymap, hoverTooltip, indentOnInput, indentUnit, json, keymap, lineNumbers, lintGutter, lintKeymap,
   openSearchPanel, search, searchKeymap, setDiagnostics, syntaxHighlighting, tags,
 } from "./codemirror.js";
 import { complete, explain } from "./schema.js";
@@ -18,6 +18,11 @@ const COLOURS = HighlightStyle.define([
 /** Events of a transaction that loads a text: no step for undo. */
 const LOAD = [Transaction.addToHistory.of(false)];
 
+/** Milliseconds of one slice of parsing, and of the pause before it where a browser does not tell when it is idle. */
+const SLICE_MS = 20, PAUSE_MS = 50;
+
+const whenIdle = globalThis.requestIdleCallback ?? ((call) => setTimeout(call, PAUSE_MS));
+
 /** One document. Positions count UTF-16 code units, as strings do. */
 export class CodeEditor {
   /**
@@ -26,7 +31,7 @@ export class CodeEditor {
    * @param {{changed: function(), confirm: function(), left: function()}} listeners
    */
   constructor(parent, attributes, { changed, confirm, left }) {
-    Object.assign(this, { attributes, may: false, wrong: false, schema: null, fixed: new Compartment() });
+    Object.assign(this, { attributes, may: false, wrong: false, schema: null, ahead: false, fixed: new Compartment() });
     const own = [
       { key: "Mod-Enter", run: () => (confirm(), true) },
       { key: "Tab", run: indent },
@@ -48,7 +53,7 @@ export class CodeEditor {
       search({ top: true }),
       autocompletion({ override: [(context) => complete(context, this.schema)], icons: false }),
       hoverTooltip((view, at) => explain(view.state, at, this.schema)),
-      EditorView.updateListener.of(({ docChanged }) => docChanged && changed()),
+      EditorView.updateListener.of(({ docChanged }) => docChanged && (this.parse(), changed())),
       EditorView.domEventHandlers({ blur: left }),
     ];
     this.view = new EditorView({ parent });
@@ -69,6 +74,20 @@ export class CodeEditor {
       EditorState.create({ doc: text, extensions: [this.extensions, this.fixed.of(this.settings())] }),
     );
     this.origin = this.view.state.doc;
+    this.parse();
+  }
+
+  /**
+   * Parse the whole text while the browser is idle. CodeMirror parses ahead a part only, and spends 20 ms of each key
+   * stroke on the rest once the person is behind that part.
+   */
+  parse() {
+    if (this.ahead) return;
+    this.ahead = true;
+    whenIdle(() => {
+      this.ahead = false;
+      if (!ensureSyntaxTree(this.view.state, this.length, SLICE_MS)) this.parse();
+    });
   }
 
   /** Note a text as the one without changes. */
