@@ -63,6 +63,7 @@ class RetryTests(SynchronousTestCase):
 
     def test_change_is_repeated_only_where_it_cannot_happen_twice(self):
         where = "DELETE /api/v1/namespaces/blue"
+        self.cli.controller.table["GET /api/v1/namespaces"] = answer([{"name": "blue", "version": 1, "agents": 0}])
         self.cli.controller.table[where] = busy(503, 1)
         self.assertEqual(self.cli.type("namespaces", "retire", "blue", "-y").status, Exit.UNREACHABLE)
         self.assertEqual(len(self.cli.controller.requests("DELETE", "/api/v1/namespaces/blue")), 1)

@@ -99,7 +99,7 @@ def retire_namespace(session: Session, name: str, yes: bool) -> None:
     found = {each["name"]: each for each in session.controller.get("/api/v1/namespaces")}
     if name not in found:
         known = ", ".join(printable(each) for each in found)
-        raise CommandError(Exit.NOT_FOUND, f"The namespace {printable(name)} does not exist; there are: {known}.")
+        raise CommandError(Exit.NOT_FOUND, f"The namespace {printable(name)} does not exist; these do: {known}.")
     known_agents = plural(found[name]["agents"], "agent")
     session.confirm(f"Retire the namespace {name}, with version {found[name]['version']} and {known_agents}?", yes)
     answer = value_of(session.controller.call("DELETE", f"/api/v1/namespaces/{quote(name, safe='')}"))

@@ -61,7 +61,7 @@ class NamespacesTests(Case):
         self.table["GET /api/v1/namespaces"] = answer([{"name": "edge", "version": 4, "agents": 3}])
         ended = self.cli.type("namespaces", "retire", "egde")
         self.assertEqual(ended.status, Exit.NOT_FOUND)
-        self.assertIn("The namespace egde does not exist; there are: edge.", ended.err)
+        self.assertIn("The namespace egde does not exist; these do: edge.", ended.err)
 
 
 class AuditTests(Case):
