@@ -103,3 +103,13 @@ class EmptyTests(DashboardTestCase):
             eventually(lambda: page.wait_for_timeout(20) or waiting)
             waiting.pop().fulfill(json=[agent | {"id": "2", "hostname": "two"}])
             self.shown(page.get_by_text("2 agents"))
+
+    def test_silent(self) -> None:
+        """The overview counts silent agents as the fleet does, whatever they reported before, and leads to them."""
+        with self.visiting("overview") as page:
+            some = {"name": self.namespace, "version": 1, "agents": 5, "live_agents": 4}
+            page.route("**/api/v1/namespaces", lambda route: route.fulfill(json=[some]))
+            page.reload()
+            page.get_by_role("link", name="1 agent is silent now").click()
+            self.shown(page.get_by_role("heading", name="Fleet"))
+            self.assertTrue(page.url.endswith(f"#fleet/{self.namespace}?state=silent"), page.url)

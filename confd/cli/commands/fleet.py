@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -20,6 +21,9 @@ from confd.codec.text import printable
 _FIRST_PAUSE_SECONDS = 1.0
 #: Longest such pause.
 _MAX_PAUSE_SECONDS = 30.0
+
+#: Events that C{watch --live} shows, and the titles of its columns.
+_LIVE_ROWS, _LIVE_HEAD = 12, ("TIME", "EVENT", "WHAT")
 
 
 @click.command(
@@ -95,6 +99,9 @@ def status(
             members = plural(rollout["members"], "member")
             said = f"{rollout['id']} delivers version {rollout['candidate']} to {members}, which are not counted here"
             lines.insert(-2, ("Rollout", said))
+        silent = _silent(session)
+        if silent:
+            lines.insert(-1, ("Silent", silent))
         session.screen.facts(lines)
         draw_agents_behind(session, convergence, all_known)
 
@@ -104,12 +111,20 @@ def status(
         raise CommandError(Exit.NO_QUORUM, f"Quorum not reached{when}.")
 
 
+def _silent(session: Session) -> str | None:
+    """Return how many agents of the namespace are silent now, whatever they reported before."""
+    found = {each["name"]: each for each in session.controller.get("/api/v1/namespaces")}.get(session.namespace)
+    silent = found["agents"] - found["live_agents"] if found else 0
+    return f"{plural(silent, 'agent')} now; confdctl agents --state silent names them" if silent else None
+
+
 @click.command(
     "watch",
     cls=Command,
     short_help="Print changes of versions, agents, convergence and rollouts as they happen.",
     examples=[
         ("confdctl watch", "print all events until Ctrl-C"),
+        ("confdctl watch --live", "show the convergence and the latest events in place"),
         ("confdctl watch -o json --only config", "print one line of JSON for each publish"),
     ],
 )
@@ -119,10 +134,51 @@ def status(
 @click.option(
     "--count", type=click.IntRange(min=1), metavar="N", help="Stop after N events.  [default: run until Ctrl-C]"
 )
+@click.option("--live", is_flag=True, help="Show the convergence and the latest events in place, at a terminal.")
 @common()
 @pass_session
-def watch(session: Session, only: str | None, count: int | None) -> None:
+def watch(session: Session, only: str | None, count: int | None, live: bool) -> None:
     """Print the events of a namespace as they happen. A broken connection is opened again."""
+    if live and not session.screen.form.for_people:
+        raise CommandError(Exit.USAGE, "--live draws for people; leave out -o, or leave out --live.")
+    if live:
+        return _watch_live(session, only, count)
+    for name, value in _events(session, only, count, session.screen.say):
+        at = f"{session.clock.now():%H:%M:%S}  {printable(name):<11}  "
+        said = "\n".join(f"{at}{words}" for words in _event_words(name, value))
+        session.screen.event({"event": name, "data": value}, said)
+    return None
+
+
+def _watch_live(session: Session, only: str | None, count: int | None) -> None:
+    """Show the latest events, and the convergence below them, in place."""
+    latest: deque[list[str]] = deque(maxlen=_LIVE_ROWS)
+    sentence = f"{session.namespace}: waiting for the first event."
+    with session.screen.live() as show:
+
+        def tell(problem: str) -> None:
+            show(_LIVE_HEAD, latest, problem, problem)
+
+        tell(sentence)
+        for name, value in _events(session, only, count, tell):
+            words = _event_words(name, value)
+            at = f"{session.clock.now():%H:%M:%S}"
+            latest.extend([at, name, each] for each in words)
+            if name == "convergence":
+                sentence = f"{session.namespace}: {words[0]}"
+            show(_LIVE_HEAD, latest, sentence, f"{at}  {name:<11}  {words[-1]}")
+
+
+def _events(
+    session: Session, only: str | None, count: int | None, say: Callable[[str], None]
+) -> Iterator[tuple[str, JsonObject]]:
+    """
+    Yield events without heartbeats, and open a broken connection again.
+
+    @param only: the kind of the events; C{None} for all.
+    @param count: events to yield; C{None} for no end.
+    @param say: gets a sentence before each pause.
+    """
     pause, seen = _FIRST_PAUSE_SECONDS, 0
     while True:
         try:
@@ -130,7 +186,7 @@ def watch(session: Session, only: str | None, count: int | None) -> None:
                 pause = _FIRST_PAUSE_SECONDS
                 if name == "heartbeat" or only not in (None, name):
                     continue
-                session.screen.event({"event": name, "data": value}, _event_words(session, name, value))
+                yield name, value
                 seen += 1
                 if seen == count:
                     return
@@ -140,7 +196,7 @@ def watch(session: Session, only: str | None, count: int | None) -> None:
                 raise
             broken = failure.sentence
             pause = failure.pause(pause)
-        session.screen.say(f"{printable(broken)} Reconnecting in {pause:.3g} s.")
+        say(f"{printable(broken)} Reconnecting in {pause:.3g} s.")
         session.clock.sleep(pause)
         pause = min(2 * pause, _MAX_PAUSE_SECONDS)
 
@@ -162,22 +218,22 @@ def _in_order(events: Iterator[tuple[str, JsonObject]]) -> Iterator[tuple[str, J
             yield name, value
 
 
-def _event_words(session: Session, name: str, value: JsonObject) -> str:
-    at = f"{session.clock.now():%H:%M:%S}  {printable(name):<11}  "
+def _event_words(name: str, value: JsonObject) -> list[str]:
+    """Return an event in words, a line for each agent."""
     if name == "config":
         said = f": {value['comment']}" if value.get("comment") else ""
-        return f"{at}{printable(value['tag'])} by {printable(value['author'])}{printable(said)}"
+        return [f"{printable(value['tag'])} by {printable(value['author'])}{printable(said)}"]
     if name == "convergence":
         counts = in_words(value) or "no reports yet"
-        return f"{at}version {value['version']} on {plural(value['targeted'], 'agent')}: {counts}; {latencies(value)}"
+        return [f"version {value['version']} on {plural(value['targeted'], 'agent')}: {counts}; {latencies(value)}"]
     if name == "rollout":
-        return f"{at}{value['id']}, wave {value['wave']} of {len(value['waves'])}: {printable(value['next'])}"
+        return [f"{value['id']}, wave {value['wave']} of {len(value['waves'])}: {printable(value['next'])}"]
     if name == "agents":
         lines = [
-            f"{at}{printable(each['hostname'] or each['id'])} {printable(each['state'] or 'pending')}"
+            f"{printable(each['hostname'] or each['id'])} {printable(each['state'] or 'pending')}"
             + (f" {each['applied_version']}" if each.get("applied_version") else "")
             + (f": {printable(each['error'])}" if each.get("error") else "")
             for each in value["agents"]
         ]
-        return "\n".join(lines + [f"{at}... and more"] * bool(value.get("more")))
-    return f"{at}{printable(value)}"
+        return lines + ["... and more"] * bool(value.get("more"))
+    return [printable(value)]

@@ -130,6 +130,7 @@ class App {
     const found = await this.api.get("/api/v1/namespaces").catch(() => null);
     if (found === null) return;
     const names = found.map(({ name }) => name);
+    this.convergence.hear(found.find(({ name }) => name === this.namespace));
     // A caller whose grants leave out the default namespace begins in one of its own.
     if (!this.named && names.length && !names.includes(this.namespace)) location.hash = `${this.view}/${names[0]}`;
     this.named = true;

@@ -20,7 +20,7 @@ const HOPS = {
 /** The card of the convergence, and the list of agents that are behind. */
 export class Convergence {
   constructor(root, behind) {
-    Object.assign(this, { root, behind, last: null, width: 0, frame: 0 });
+    Object.assign(this, { root, behind, last: null, heard: null, width: 0, frame: 0 });
     new ResizeObserver(([{ contentRect }]) => {
       if (Math.abs(contentRect.width - this.width) < 1) return;
       this.width = contentRect.width;
@@ -30,7 +30,7 @@ export class Convergence {
 
   /** Clear both cards for another namespace. */
   move() {
-    this.last = null;
+    this.last = this.heard = null;
     fill(this.root, h("p.quiet", {}, "Waiting for the controller…"));
     fill(this.behind);
   }
@@ -38,6 +38,16 @@ export class Convergence {
   /** Show the data of the event "convergence". */
   show(data) {
     this.last = data;
+    this.redraw();
+  }
+
+  /** Show how many agents are silent now. @param {{agents: number, live_agents: number}} [namespace] */
+  hear(namespace = null) {
+    this.heard = namespace;
+    this.redraw();
+  }
+
+  redraw() {
     this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
       this.draw();
@@ -52,6 +62,7 @@ export class Convergence {
       h("p.headline", {}, h("strong", {}, percent(data.applied, data.targeted)), ` ${sentence(data)}`),
       bar(STATES, data, 28, 4000 / this.width),
       legend(data),
+      silence(this.heard),
       aside(data),
       figures(data),
       data.curve_ms.length
@@ -99,6 +110,15 @@ function agentsIn(state, { namespace, version }) {
   if (state === "applied") return fleetAddress(namespace, { version: String(version) });
   if (state === "pending" || state === "passed") return fleetAddress(namespace, { behind: String(version) });
   return fleetAddress(namespace, { states: new Set([state]) });
+}
+
+/** Say how many agents are silent, whatever they reported before: the fleet, confdctl and the alerts count the same. */
+function silence(namespace) {
+  const silent = namespace && namespace.agents - namespace.live_agents;
+  if (!silent) return null;
+  const address = fleetAddress(namespace.name, { states: new Set(["silent"]) });
+  const verb = silent === 1 ? "is" : "are";
+  return h("p.quiet", {}, h("a", { href: address }, `${plural(silent, "agent")} ${verb} silent now`), "; the numbers above are what agents reported on this version.");
 }
 
 function aside({ rollout }) {

@@ -193,6 +193,7 @@ class StatusTests(SynchronousTestCase):
             "GET /api/v1/config/versions/2/convergence": answer(
                 convergence(applied=2, failed=1, silent=3) | {"laggards": [laggard]}
             ),
+            "GET /api/v1/namespaces": answer([{"name": "default", "agents": 6, "live_agents": 6}]),
         }
 
     def test_status_prints_version_convergence_and_agents_behind(self):
@@ -225,6 +226,13 @@ class StatusTests(SynchronousTestCase):
         found = convergence(applied=2) | {"rollout": {"id": 12, "candidate": 3, "members": 1}}
         self.cli.controller.table[path] = answer(found)
         self.assertIn("Rollout      12 delivers version 3 to 1 member", self.cli.type("status").out)
+
+    def test_status_counts_agents_that_are_silent_now_whatever_they_reported(self):
+        self.assertNotIn("Silent", self.cli.type("status").out)
+        counts = {"name": "default", "agents": 6, "live_agents": 2}
+        self.cli.controller.table["GET /api/v1/namespaces"] = answer([{"name": "edge"}, counts])
+        said = "Silent       4 agents now; confdctl agents --state silent names them"
+        self.assertIn(said, self.cli.type("status").out)
 
     def test_status_for_scripts_has_no_document(self):
         value = json.loads(self.cli.type("status", "-o", "json").out)
@@ -275,6 +283,22 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual([(each["event"], each["data"]["version"]) for each in found], [
             ("config", 3), ("convergence", 3), ("config", 4), ("convergence", 4), ("convergence", 5), ("config", 3),
         ])  # fmt: skip
+
+    def test_live_watch_is_a_line_for_each_event_in_a_pipe_and_has_one_form(self):
+        events = self._connection(config=self.config, convergence=convergence(applied=4))
+        self.cli.controller.pieces = [[Unreached("Gone.")], events]
+        ended = self.cli.type("watch", "--live", "--count", "2")
+        self.assertEqual(ended.status, 0, ended.err)
+        self.assertEqual(
+            lines(ended.err),
+            [
+                "default: waiting for the first event.",
+                "Gone. Reconnecting in 1 s.",
+                "12:00:00  config       1a2b3c4d.1.3 by ann: w\\x1b",
+                "12:00:00  convergence  version 3 on 4 agents: 4 applied; median 12 ms, p99 90 ms, slowest -",
+            ],
+        )
+        self.assertEqual(self.cli.type("watch", "--live", "-o", "json").status, Exit.USAGE)
 
     def test_watch_prints_json_lines_of_the_chosen_kind(self):
         self.cli.controller.pieces = [self._connection(agents=self.agents, config=self.config)]
