@@ -18,8 +18,10 @@ import { History } from "./history.js";
 import { Namespaces } from "./namespaces.js";
 import { Rollout } from "./rollout.js";
 import { Tokens } from "./tokens.js";
-import { Version } from "./version.js";
-import { ago } from "./format.js";
+import { Version, versionAddress } from "./version.js";
+import { fleetAddress } from "./filters.js";
+import { ago, moment } from "./format.js";
+import { matching, openPalette } from "./palette.js";
 
 const VIEWS = ["overview", "configuration", "history", "version", "changes", "fleet", "freezes", "namespaces", "tokens", "audit"];
 
@@ -49,7 +51,7 @@ class App {
     this.tokens = new Tokens(byId("tokens"));
     this.spaces = new Namespaces(byId("spaces"), () => this.choose());
     this.version = new Version(byId("version"));
-    this.help = new Help(byId("help"), (view) => (location.hash = `${view}/${this.namespace}`));
+    this.help = new Help(byId("help"), { go: (view) => this.go(view), command: () => openPalette((text) => this.commands(text)), rezone: () => this.rezone() });
     this.health = new Health(byId("health"));
     this.current = new Current(byId("current"));
     this.rollout = new Rollout(byId("rollout"));
@@ -109,6 +111,31 @@ class App {
     // A screen reader reads no change of a title.
     const [title] = document.title.split(" ");
     byId("announced").textContent = EVERYWHERE.includes(this.view) ? title : `${title} of ${this.namespace}`;
+  }
+
+  /** Show a view, if the caller may use it. */
+  go(view) {
+    if (links().some(({ hash }) => hash.startsWith(`#${view}/`))) location.hash = `${view}/${this.namespace}`;
+  }
+
+  /** Return the commands for what a person typed into the palette. */
+  commands(text) {
+    const go = (label, hash) => ({ label, run: () => (location.hash = hash) });
+    const { namespace, view } = this;
+    const views = links().map(({ textContent, hash }) => go(`Show ${textContent}`, hash));
+    const names = [...this.choice.options].filter(({ value }) => value !== namespace);
+    const others = names.map(({ value }) => go(`Switch to namespace ${value}`, `${view === "version" ? "history" : view}/${value}`));
+    const version = /^\d+$/.test(text) ? [go(`Show version ${text}`, versionAddress(namespace, text))] : [];
+    const agents = text ? [go(`Find agents with “${text}”`, fleetAddress(namespace, { words: text }))] : [];
+    const rest = [{ label: "Help and keys", run: () => this.help.toggle(true) }, { label: "Sign out", run: () => this.account.leave() }];
+    return [...version, ...matching([...views, ...others, ...rest], text), ...agents];
+  }
+
+  /** Show all times again, in another time zone. */
+  rezone() {
+    tick();
+    for (const part of [this.history, this.changes, this.audit, this.freezes, this.spaces, this.tokens]) part.refresh();
+    this.route();
   }
 
   move(namespace) {
@@ -178,7 +205,12 @@ class App {
 }
 
 function tick() {
-  for (const each of document.querySelectorAll("time")) each.textContent = ago(each.dateTime);
+  for (const each of document.querySelectorAll("time")) Object.assign(each, { textContent: ago(each.dateTime), title: moment(each.dateTime) });
+}
+
+/** Return the links of the views that the caller may use. */
+function links() {
+  return [...document.querySelectorAll("nav a")].filter((each) => each.checkVisibility());
 }
 
 new App();

@@ -1,13 +1,33 @@
 /** Format numbers and times for people. */
 
 const COUNT = new Intl.NumberFormat("en");
-const MOMENT = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
+const STYLE = { dateStyle: "medium", timeStyle: "medium" };
 const STEPS = [
   [86400, "d"],
   [3600, "h"],
   [60, "min"],
   [1, "s"],
 ];
+
+/** The time zone of the page: "" for the one of the browser, or "UTC". */
+let zone = "";
+let moments = new Intl.DateTimeFormat("en", STYLE);
+
+/** Show times in a zone. @param {string} name "" for the one of the browser, or "UTC" */
+export function useZone(name) {
+  zone = name;
+  moments = new Intl.DateTimeFormat("en", { ...STYLE, ...(name && { timeZone: name }) });
+}
+
+/** Return the name of the time zone of the page. */
+export function zoneName() {
+  return zone || Intl.DateTimeFormat().resolvedOptions().timeZone;
+}
+
+/** Return the RFC 3339 moment of what a person put into a field for a date and a time. */
+export function momentIn(value) {
+  return new Date(zone ? `${value}Z` : value).toISOString();
+}
 
 /** Format a number: 10000 is "10,000". */
 export function count(number) {
@@ -47,9 +67,9 @@ export function ago(moment, now = Date.now()) {
   return step ? `${Math.floor(seconds / step[0])} ${step[1]} ago` : "just now";
 }
 
-/** Format an RFC 3339 moment in the reader's time zone. */
+/** Format an RFC 3339 moment in the time zone of the page. */
 export function moment(text) {
-  return text ? MOMENT.format(new Date(text)) : "never";
+  return text ? `${moments.format(new Date(text))}${zone && ` ${zone}`}` : "never";
 }
 
 /** Format a share in percent, rounded down: 100 % means all. */

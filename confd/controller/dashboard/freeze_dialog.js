@@ -2,11 +2,9 @@
 
 import { h } from "./dom.js";
 import { ask, field, patternsIn, post } from "./form_dialog.js";
+import { momentIn, zoneName } from "./format.js";
 
 const DAYS = { mon: "Mon", tue: "Tue", wed: "Wed", thu: "Thu", fri: "Fri", sat: "Sat", sun: "Sun" };
-
-/** The time zone of the browser. */
-const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 /** Ask for a freeze, and make it. @returns {Promise<Object|null>} the freeze; null without one */
 export function addFreeze(api) {
@@ -16,10 +14,10 @@ export function addFreeze(api) {
   const begin = input("begin", "datetime-local");
   const end = input("end", "datetime-local", { required: true });
   const [from, until] = [input("from", "time", { value: "16:00", required: true }), input("until", "time", { value: "08:00", required: true })];
-  const zone = input("zone", "text", { value: HERE, required: true });
+  const zone = input("zone", "text", { value: zoneName(), required: true });
   zone.setAttribute("list", "zones");
   const days = Object.entries(DAYS).map(([value, text]) => h("label.choice", {}, input("day", "checkbox", { value }), ` ${text}`));
-  const once = h("fieldset", {}, h("legend", {}, "Window"), field("From", begin, `In the time of ${HERE}. Left empty, it begins at once.`), field("Until", end));
+  const once = h("fieldset", {}, h("legend", {}, "Window"), field("From", begin, `In the time of ${zoneName()}. Left empty, it begins at once.`), field("Until", end));
   const weekly = h(
     "fieldset",
     { hidden: true, disabled: true },
@@ -42,7 +40,7 @@ export function addFreeze(api) {
     once,
     weekly,
   ];
-  const window = () => ({ ...(begin.value && { from: new Date(begin.value).toISOString() }), until: new Date(end.value).toISOString() });
+  const window = () => ({ ...(begin.value && { from: momentIn(begin.value) }), until: momentIn(end.value) });
   const week = () => ({
     weekly: { days: days.map((each) => each.firstChild).filter((each) => each.checked).map((each) => each.value), from: from.value, until: until.value, zone: zone.value },
   });
