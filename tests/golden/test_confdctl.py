@@ -7,6 +7,7 @@ The controller answers from L{TABLE}. Its answers to requests are the subject of
 from __future__ import annotations
 
 import io
+import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from click.testing import CliRunner
 from confd.cli.main import run
 from confd.cli.output import Output
 from confd.cli.session import Clock, Session
+from confd.cli.transport import Reply
+from confd.codec import sse
 from tests.cli.harness import (
     NOW,
     FakeController,
@@ -72,6 +75,8 @@ TOKEN = {
     "grants": [{"role": "publisher", "namespaces": ["search", "pay-*"]}], "revoked_at": None, "last_used_from": None,
     "created_at": "2026-11-01T10:00:00Z", "last_used_at": "2026-11-24T11:58:00Z",
 }  # fmt: skip
+#: No secret: nothing has this hash.
+SECRET = f"confd_7f3a9c21_{'x' * 43}"
 AUDIT = {
     "number": 512, "at": "2026-11-24T11:00:00Z", "who": "ann", "peer": "10.0.0.7", "action": "POST /api/v1/config",
     "target": "default", "request_id": "r-1", "outcome": "done", "detail": "1a2b3c4d.1.2", "previous": "", "hash": "0",
@@ -93,6 +98,7 @@ TABLE: dict[str, Any] = {
     "POST /api/v1/config": lambda asked: answer(preview(DIFF)) if asked.query.get("dry_run") else published(),
     "POST /api/v1/config/rollback": lambda asked: answer(preview(DIFF)) if "dry_run" in asked.query else published(),
     "GET /api/v1/config/versions/2": answer(REVISION | {"data": {}}),
+    "GET /api/v1/config/versions/3": answer(REVISION | {"version": 3, "data": {"url": "https://b.example"}}),
     "GET /api/v1/config/versions/2/convergence": answer(
         convergence(applied=1, failed=1, pending=1) | {"laggards": BEHIND}
     ),
@@ -127,6 +133,12 @@ TABLE: dict[str, Any] = {
     "GET /api/v1/rollouts": answer({"items": [rollout()]}),
     "GET /api/v1/rollouts/12": answer(rollout(), etag='"12-1"'),
     "GET /api/v1/rollouts/12/agents": answer({"items": MEMBERS}),
+    **{
+        f"POST /api/v1/rollouts/12/{verb}": answer(rollout(state, reason=reason))
+        for verb, state, reason in (("pause", "paused", "requested"), ("resume", "running", ""),
+                                    ("promote", "running", ""), ("abort", "aborted", "requested"),
+                                    ("replace", "running", ""), ("checks", "running", ""))
+    },
     "GET /api/v1/plans": lambda asked: answer({"items": [PLAN]}),
     "POST /api/v1/plans": answer(PLAN),
     "DELETE /api/v1/plans/night": answer({"message": "Plan night removed"}),
@@ -144,12 +156,22 @@ TABLE: dict[str, Any] = {
     "DELETE /api/v1/freezes/3": answer({"message": "Freeze 3 removed"}),
     "GET /api/v1/tokens": answer({"items": [TOKEN]}),
     "GET /api/v1/tokens/7f3a9c21": answer(TOKEN),
+    "POST /api/v1/tokens": answer(TOKEN | {"token": SECRET}),
+    "POST /api/v1/tokens/7f3a9c21/rotate": answer(TOKEN | {"token": SECRET}),
     "DELETE /api/v1/tokens/7f3a9c21": answer({"message": "Token 7f3a9c21 revoked"}),
     "GET /api/v1/whoami": answer(
         {"name": "ann", "subject": "ann", "kind": "password", "expires_at": None, "grants": [],
          "permissions": {"*": ["agents.read", "audit.read", "config.publish", "config.read", "rollouts.read"]}}
     ),
 }  # fmt: skip
+
+#: The events of the namespace, for C{watch}.
+EVENTS = [
+    ("config", {**REVISION, "namespace": "default", "version": 3, "tag": "1a2b3c4d.1.3"}),
+    ("agents", {"agents": FLEET[:2], "more": False}),
+    ("convergence", convergence(applied=1, failed=1, pending=1)),
+    ("rollout", rollout()),
+]
 
 #: What a terminal shows in place of longer values: beginnings of ids, and parts of ages.
 _SHORT = re.compile(r"[0-9a-f]{8}|\d+|s|min|h|d|ago|in|now|never")
@@ -168,7 +190,11 @@ CASES: dict[str, Sequence[str]] = {
     "epoch show": ["epoch"], "epoch raise": ["epoch", "raise", "-y"], "cluster show": ["cluster"],
     "cluster adopt": ["cluster", "adopt", "-y"], "cluster rotate-key": ["cluster", "rotate-key", "-y"],
     "rollout status": ["rollout"], "rollout list": ["rollout", "list"], "rollout show": ["rollout", "show", "12"],
-    "rollout agents": ["rollout", "agents"], "plans list": ["plans"], "plans show": ["plans", "show", "canary"],
+    "rollout agents": ["rollout", "agents"], "rollout pause": ["rollout", "pause"],
+    "rollout resume": ["rollout", "resume"], "rollout promote": ["rollout", "promote", "-y"],
+    "rollout abort": ["rollout", "abort"], "rollout check": ["rollout", "check", "errors", "pass"],
+    "rollout replace": ["rollout", "replace", "limits.rate=10", "-y"], "watch": ["watch", "--count", "4"],
+    "plans list": ["plans"], "plans show": ["plans", "show", "canary"],
     "plans set": ["plans", "set", "-"], "plans remove": ["plans", "remove", "night"],
     "policy show": ["policy"], "policy set": ["policy", "set", "--approvals", "1"],
     "change list": ["change"], "change show": ["change", "show", "41"], "change propose": ["change", "propose", "a=1"],
@@ -177,16 +203,16 @@ CASES: dict[str, Sequence[str]] = {
     "change rebase": ["change", "rebase", "41"], "change apply": ["change", "apply", "41", "-y"],
     "freeze list": ["freeze"], "freeze add": ["freeze", "add", "--until", "2026-11-25T10:00:00Z", "-m", "holidays"],
     "freeze remove": ["freeze", "remove", "3"], "token list": ["token"], "token show": ["token", "show", "7f3a9c21"],
-    "token revoke": ["token", "revoke", "7f3a9c21", "-y"], "whoami": ["whoami"], "context list": ["context", "list"],
+    "token create": ["token", "create", "ci", "--grant", "publisher:search,pay-*"],
+    "token rotate": ["token", "rotate", "7f3a9c21"], "token revoke": ["token", "revoke", "7f3a9c21", "-y"],
+    "whoami": ["whoami"], "context list": ["context", "list"],
     "context show": ["context"], "open": ["open"], "explain": ["explain", "quorum"], "doctor": ["doctor"],
 }  # fmt: skip
 
 #: Commands whose output depends on files, programs, keys or time, or has one form only; their own tests show it.
 ELSEWHERE = {
-    "edit", "audit verify", "rollout watch", "rollout pause", "rollout resume", "rollout promote", "rollout abort",
-    "rollout replace", "rollout check", "bisect", "watch", "certificate", "verify", "token create", "token rotate",
-    "apply", "import", "export", "database init", "database copy", "backup", "exec", "login", "logout", "context use",
-    "man", "completion",
+    "edit", "audit verify", "rollout watch", "bisect", "certificate", "verify", "apply", "import", "export",
+    "database init", "database copy", "backup", "exec", "login", "logout", "context use", "man", "completion",
 }  # fmt: skip
 
 
@@ -208,7 +234,8 @@ class ConfdctlGoldenTests(GoldenTestCase):
         clock = Clock(lambda: NOW, lambda: 0.0, lambda seconds: None)
         screen = Output(out, err, clock.now, columns=lambda: columns or 0)
         environ = {"HOME": "/nonexistent", "XDG_CONFIG_HOME": str(self.folder.parent)}
-        controller = FakeController(dict(TABLE))
+        frames = [sse.frame(name, json.dumps(value).encode()) for name, value in EVENTS]
+        controller = FakeController(dict(TABLE), [[Reply(200, {}, b""), *frames]])
         session = Session(screen, environ, False, lambda url, ca_file, proxy: controller, clock)
         with CliRunner().isolation(input=b'{"name": "night", "url": "https://b.example"}'):
             status = run(session, [*words, "-o", form])

@@ -503,6 +503,10 @@ class FleetTests(DashboardTestCase):
             page.reload()
             self.shown(page.get_by_text("2 of 5 agents"))
             self.assertTrue(page.url.endswith("?version=1&by=region&is=us"), page.url)
+            page.get_by_label("Last column").select_option("region")
+            self.shown(page.get_by_role("columnheader", name="region"))
+            self.assertEqual(page.locator(".canvas .of-metadata").all_inner_texts(), ["us", "us"])
+            self.assertTrue(page.url.endswith("&is=us&label=region"), page.url)
             with page.expect_download() as saving:
                 page.get_by_role("button", name="Save as CSV").click()
             lines = Path(saving.value.path()).read_text("utf-8").splitlines()

@@ -13,7 +13,7 @@ const KEYS = {
   strategy: (agent) => agent.strategy,
   seen: (agent) => seen(agent) ?? "",
   error: (agent) => errorOf(agent),
-  metadata: (agent) => agent.metadata,
+  metadata: (agent, label) => lastOf(agent, label),
 };
 
 /** Return the state of an agent. */
@@ -29,6 +29,11 @@ export function errorOf(agent) {
 /** Return the labels of an agent as one text: key=value, separated by commas. */
 export function labelsOf({ labels }) {
   return Object.entries(labels).map(([key, value]) => `${key}=${value}`).join(",");
+}
+
+/** Return what the last column shows of an agent: a label, or the metadata without one. */
+export function lastOf({ labels, metadata }, label) {
+  return label ? (labels[label] ?? "") : metadata;
 }
 
 /** Return the value of an agent in a grouping; empty if it has none. */
@@ -82,11 +87,11 @@ export class Agents {
 
   /**
    * Return the matching agents, sorted, and their number in each group before the filter by a group.
-   * @param {{words: string, states: Set<string>, version: string, behind: string, by: string, is: ?string,
+   * @param {{words: string, states: Set<string>, version: string, behind: string, by: string, is: ?string, label: string,
    *   column: string, descending: boolean}} wanted an agent matches if its texts contain all words; an empty value
    *   matches all agents
    */
-  select({ words, states, version, behind, by, is, column, descending }) {
+  select({ words, states, version, behind, by, is, label, column, descending }) {
     const needles = words.toLowerCase().split(/\s+/).filter(Boolean);
     const key = KEYS[column] ?? KEYS.hostname;
     const found = [];
@@ -102,7 +107,7 @@ export class Agents {
         groups.set(group, (groups.get(group) ?? 0) + 1);
         if (is !== null && group !== is) continue;
       }
-      found.push([key(agent), agent]);
+      found.push([key(agent, label), agent]);
     }
     const turn = descending ? -1 : 1;
     // People expect web-2 before web-10. The plain order of the other columns is faster.

@@ -13,6 +13,7 @@ export function filtersOf(query) {
     behind: query.get("behind") ?? "",
     by: query.get("by") ?? "",
     is: query.get("is"),
+    label: query.get("label") ?? "",
     column: sort.replace(/^-/, ""),
     descending: sort.startsWith("-"),
   };
@@ -20,9 +21,9 @@ export function filtersOf(query) {
 
 /** Return the address of the fleet with filters. @param {string} [agent] the agent to open */
 export function fleetAddress(namespace, filters = {}, agent = "") {
-  const { words = "", selector = "", states = new Set(), version = "", behind = "", by = "", is = null, column = "", descending } = filters;
+  const { words = "", selector = "", states = new Set(), version = "", behind = "", by = "", is = null, label = "", column = "", descending } = filters;
   const sort = `${descending ? "-" : ""}${column}`;
-  const parts = { q: words, state: [...states].join(), version, behind, select: selector, by, is, sort: sort === "hostname" ? "" : sort, agent };
+  const parts = { q: words, state: [...states].join(), version, behind, select: selector, by, is, label, sort: sort === "hostname" ? "" : sort, agent };
   const query = new URLSearchParams(Object.entries(parts).filter(([name, value]) => value || (name === "is" && value !== null)));
   return `#fleet/${namespace}${query.size ? `?${query}` : ""}`;
 }

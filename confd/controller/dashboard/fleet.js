@@ -49,7 +49,7 @@ export class Fleet {
       h("div", { role: "rowgroup" }, h("div.row.head", { role: "row" }, ...this.heads)),
       viewport,
     );
-    const write = (row, agent, index) => writeRow(row, agent, index, this.address(agent.id));
+    const write = (row, agent, index) => writeRow(row, agent, index, this.address(agent.id), this.wanted.label);
     this.rows = new VirtualList(viewport, canvas, makeRow, write);
     this.groups = new Groups((change) => this.want(change));
     this.versions = h("button.chip.plain", { type: "button", hidden: true, onclick: () => this.want({ version: "", behind: "" }) });
@@ -88,8 +88,8 @@ export class Fleet {
   }
 
   clearFilters() {
-    const { column, descending } = this.wanted;
-    this.want({ ...filtersOf(new URLSearchParams()), column, descending });
+    const { column, descending, label } = this.wanted;
+    this.want({ ...filtersOf(new URLSearchParams()), column, descending, label });
     this.search.focus();
   }
 
@@ -231,6 +231,7 @@ export class Fleet {
       const order = this.wanted.descending ? "descending" : "ascending";
       this.heads[place].setAttribute("aria-sort", this.wanted.column === column ? order : "none");
     });
+    this.heads.at(-1).firstChild.textContent = this.wanted.label || COLUMNS.metadata;
     this.total.textContent = summary(found.length, all, this);
     this.vacant(found.length, all);
     this.table.setAttribute("aria-rowcount", found.length + 1);

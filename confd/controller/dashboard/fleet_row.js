@@ -1,6 +1,6 @@
 /** The parts of the fleet's table: its head, its rows, and the chips of states. */
 
-import { errorOf, seen, stateOf } from "./agents.js";
+import { errorOf, lastOf, seen, stateOf } from "./agents.js";
 import { fill, h, harmless } from "./dom.js";
 import { ago } from "./format.js";
 
@@ -31,8 +31,12 @@ export function makeRow() {
   return h("div.row", { role: "row" }, ...cells);
 }
 
-/** Fill a row with an agent. @param {string} address of the agent in this page */
-export function writeRow(row, agent, index, address) {
+/**
+ * Fill a row with an agent.
+ * @param {string} address of the agent in this page
+ * @param {string} label that the last column shows; "" for the metadata
+ */
+export function writeRow(row, agent, index, address, label) {
   row.setAttribute("aria-rowindex", index + 2);
   const [host, state, version, strategy, last, error, metadata] = row.children;
   const link = host.firstChild;
@@ -43,5 +47,5 @@ export function writeRow(row, agent, index, address) {
   strategy.textContent = harmless(agent.strategy || "–");
   last.textContent = ago(seen(agent));
   error.textContent = error.title = harmless(errorOf(agent));
-  metadata.textContent = metadata.title = harmless(agent.metadata);
+  metadata.textContent = metadata.title = harmless(lastOf(agent, label));
 }
