@@ -370,6 +370,8 @@ class ChangeTests(DashboardTestCase):
         with self.visiting(width=320) as page:
             write_document(page, '{\n  "x": 1,\n  "x": 2,\n  "url": 7\n}')
             self.shown(page.get_by_text('The object has the name "x" twice.'))
+            field = page.locator(".cm-content[aria-invalid=true]")
+            self.assertIn("twice", page.locator(f"#{field.get_attribute('aria-errormessage')}").inner_text())
             page.get_by_role("button", name="Go to it").click()
             page.keyboard.insert_text('"y"')
             self.shown(page.get_by_text('/url: 7 is not of type "string".'))

@@ -22,7 +22,7 @@ const THEMES = { "": "as the system", light: "light", dark: "dark" };
 
 /** The help in the bar. It also listens for the keys. */
 export class Help {
-  /** @param {{go: function(string), command: function(), rezone: function()}} acts show a view, the palette, times anew */
+  /** @param {{go: function(string), command: function(), rezone: function()}} acts show a view, the palette, and all times again */
   constructor(root, acts) {
     Object.assign(this, { root, acts, begun: 0 });
     // A person who speaks to the browser types letters by accident (WCAG 2.1.4).

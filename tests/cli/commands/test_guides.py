@@ -79,6 +79,7 @@ class WaitTests(SynchronousTestCase):
         self.cli.controller.table |= {
             "GET /api/v1/cluster": answer({"cluster_id": "c", "epoch": 1}),
             "GET /api/v1/config": current_config({}),
+            "GET /api/v1/namespaces": answer([]),
         }
 
     def answer(self, version, *found):
