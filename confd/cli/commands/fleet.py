@@ -91,17 +91,11 @@ def status(
             ("Published", f"{format_time(revision['updated_at'])} by {revision['author']}"),
             ("Comment", revision["comment"] or None),
             ("Poll", f"every {revision['poll_interval_seconds']} s"),
+            *_rollout(convergence),
             ("Agents", f"{convergence['targeted']}: {counts}" if counts else "none"),
+            *_silent(session),
             ("Propagation", latencies(convergence)),
         ]  # fmt: skip
-        rollout = convergence.get("rollout")
-        if rollout:
-            members = plural(rollout["members"], "member")
-            said = f"{rollout['id']} delivers version {rollout['candidate']} to {members}, which are not counted here"
-            lines.insert(-2, ("Rollout", said))
-        silent = _silent(session)
-        if silent:
-            lines.insert(-1, ("Silent", silent))
         session.screen.facts(lines)
         draw_agents_behind(session, convergence, all_known)
 
@@ -111,11 +105,21 @@ def status(
         raise CommandError(Exit.NO_QUORUM, f"Quorum not reached{when}.")
 
 
-def _silent(session: Session) -> str | None:
-    """Return how many agents of the namespace are silent now, whatever they reported before."""
+def _rollout(convergence: JsonObject) -> list[tuple[str, object]]:
+    """Return the line on the open rollout, if any."""
+    rollout = convergence.get("rollout")
+    if not rollout:
+        return []
+    members = plural(rollout["members"], "member")
+    said = f"{rollout['id']} delivers version {rollout['candidate']} to {members}, which are not counted here"
+    return [("Rollout", said)]
+
+
+def _silent(session: Session) -> list[tuple[str, object]]:
+    """Return the line on the agents that are silent now, whatever they reported before, if any."""
     found = {each["name"]: each for each in session.controller.get("/api/v1/namespaces")}.get(session.namespace)
     silent = found["agents"] - found["live_agents"] if found else 0
-    return f"{plural(silent, 'agent')} now; confdctl agents --state silent names them" if silent else None
+    return [("Silent", f"{plural(silent, 'agent')} now; confdctl agents --state silent names them")] if silent else []
 
 
 @click.command(
