@@ -294,6 +294,16 @@ MUTANTS = (
         "F-40",
     ),
     Mutant(
+        "the line of a request is read as llhttp reads it",
+        (
+            Edit(
+                "web/server/request_head.py", "if version is None or not head.startswith(line):", "if version is None:"
+            ),
+        ),
+        ("tests.web.test_smuggling",),
+        "F-40",
+    ),
+    Mutant(
         "anybody may say where a request comes from",
         (Edit("web/server/proxies.py", "if not (hops and self.trusts(peer)):", "if not hops:"),),
         ("tests.web.server.test_proxies",),
