@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import cast
+from typing import TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd import __version__
+from confd.audit import Attempt
 from confd.changes import Batch, Committed, Contents
 from confd.controller.interfaces import IControllerStore
 from confd.controller.store.change_log import MAX_KEPT_CHANGES, ChangeLog, Written
+from confd.controller.store.cursor import Work
 from confd.controller.store.database import DatabaseStore
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.postgres import announcements
@@ -30,15 +32,17 @@ from confd.controller.store.postgres.groups import CommittedGroup, Repair, Write
 from confd.controller.store.postgres.listening import Listening
 from confd.controller.store.postgres.presence import PresenceReader, touch
 from confd.controller.store.postgres.raising import AutomaticRaise, raise_epoch
+from confd.controller.store.postgres.registrations import Registrations
 from confd.controller.store.postgres.url import DatabaseUrl
 from confd.controller.store.queries import audit, epoch
+from confd.controller.store.queries.registrations import Joining
 from confd.controller.store.write_queue import unavailable
 from confd.errors import StartError, Unavailable
 from confd.history import EpochChange
 from confd.interfaces.announcements import LATE_SECONDS, Claim
 from confd.interfaces.controllers import AgreedSettings, ControllerRecord
-from confd.model import Draft, Revision
-from confd.reports import HeardElsewhere
+from confd.model import Draft, Registration, Revision
+from confd.reports import AgentRecord, HeardElsewhere
 from confd.runtime.lru import put
 from confd.runtime.metrics import Metrics
 from confd.runtime.reactor import Reactor
@@ -49,6 +53,8 @@ LOOK_SECONDS = 30.0
 
 #: Seconds between two heartbeats, and between two sweeps of the change log.
 BEAT_SECONDS, SWEEP_SECONDS = 1.0, 60.0
+
+T = TypeVar("T")
 
 _NOT_OPEN = "it is not open yet"
 
@@ -105,6 +111,7 @@ class PostgresStore(DatabaseStore):
             self._group_committed,
         )
         self._raising = AutomaticRaise(reactor, self._raise_epoch, raise_after)
+        self._registrations = Registrations(lambda work: super(PostgresStore, self)._audited(work, None))
         self._presence = PresenceReader(self._writer.id)
         self._listening = Listening(reactor, url, self._heard)
         self._beats = Periodic(reactor, self._beat, lambda: BEAT_SECONDS)
@@ -191,6 +198,9 @@ class PostgresStore(DatabaseStore):
         work = partial(load_changes, after=after, known=self._writer.standing, seconds=self._log.seconds)
         return self._engine.read(work).addCallback(self._changes_read)
 
+    def register(self, registration: Registration, token: bytes, at: datetime) -> Deferred[Committed[AgentRecord]]:
+        return self._registrations.register(Joining(registration, token, at))
+
     def touch(self, polls: Mapping[str, datetime], shared: Collection[str] = ()) -> Deferred[None]:
         work = partial(touch, polls=polls, shared=shared, dialect=self.dialect, me=self._writer.id)
         return self._engine.write(work)
@@ -227,6 +237,12 @@ class PostgresStore(DatabaseStore):
         audited = audit.audited(work, change.attempt, lambda _: f"epoch {change.epoch}")
         # The log puts a committed value in the place of each written one.
         return cast("Deferred[Committed[Sequence[Revision]]]", self._engine.write(Repair(audited)))
+
+    def _audited(
+        self, work: Work[Written[T]], attempt: Attempt | None, detail: Callable[[T], str] = lambda _: ""
+    ) -> Deferred[Committed[T]]:
+        self._registrations.separate()
+        return super()._audited(work, attempt, detail)
 
     def _changes_read(self, read: tuple[Batch, DatabaseState]) -> Batch:
         batch, state = read

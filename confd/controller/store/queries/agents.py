@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from sys import intern
 
 import msgspec
 
@@ -55,10 +56,15 @@ def register(cursor: Cursor, registration: Registration, token: bytes, at: datet
     if cursor.rowcount:
         record = new_record(registration, token, at)
         return Written(record, registration_changes(None, b"", record))
-    return _register_again(cursor, registration, token)
+    return register_again(cursor, registration, token)
 
 
-def _register_again(cursor: Cursor, registration: Registration, token: bytes) -> Written[AgentRecord]:
+def register_again(cursor: Cursor, registration: Registration, token: bytes) -> Written[AgentRecord]:
+    """
+    Update what an agent says of itself.
+
+    @raise Forbidden: C{agent_blocked}: no agent has the id, since it is blocked.
+    """
     agent_id, namespace = registration.agent_id, registration.namespace
     row = cursor.execute("SELECT namespace, token FROM agents WHERE id = ?", (agent_id,)).fetchone()
     if row is None:
@@ -175,10 +181,11 @@ def _record(row: Row) -> AgentRecord:
     report, reported_at, token, labels = rest
     return AgentRecord(
         agent_id,
-        namespace,
+        # A fleet has few different texts of these kinds, and a million agents share them.
+        intern(namespace),
         hostname,
-        metadata,
-        strategy,
+        intern(metadata),
+        intern(strategy),
         headers.parse_rfc3339(registered_at),
         None if last_poll is None else headers.parse_rfc3339(last_poll),
         None if report is None else _REPORT.decode(report),

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.queries import agents, reports
+from confd.controller.store.queries.registrations import Joining, register_all
 from confd.controller.store.sqlite.dialect import DIALECT
 from confd.errors import Forbidden
 from confd.model import Registration
@@ -25,6 +26,16 @@ from tests.budgets import budget
 AGENT_IDS, NAMESPACES = st.sampled_from("abc"), st.sampled_from(["default", "blue"])
 
 NOON = a_draft().made_at
+
+JOINING = st.builds(
+    lambda agent_id, namespace, token, seconds: Joining(
+        Registration("host", str(seconds), agent_id, "NATS", namespace), token, NOON + timedelta(0, seconds)
+    ),
+    AGENT_IDS,
+    NAMESPACES,
+    st.sampled_from([b"", b"\x01" * 32, b"\x02" * 32]),
+    st.integers(0, 9),
+)
 
 REPORTS = st.builds(
     lambda agent_id, namespace, version, state, sequence, seconds: evolve(
@@ -63,6 +74,22 @@ class RowsMachine(RuleBasedStateMachine):
             raise AssertionError("a blocked agent came in") from None
         found = agents.register(self.cursor, *arguments)
         assert found == expected, (found, expected)
+
+    @rule(joining=st.lists(JOINING, min_size=1, max_size=10))
+    def register_together(self, joining: list[Joining]) -> None:
+        """Registrations of one work are done one after the other."""
+        expected, changes = list[Any](), list[Any]()
+        for each in joining:
+            try:
+                written = self.memory.register(each.registration, each.token, each.at)
+            except Forbidden as error:
+                expected.append(error.message)
+            else:
+                expected.append(written.value)
+                changes += written.changes
+        found = register_all(self.cursor, joining)
+        results = [each.message if isinstance(each, Forbidden) else each for each in found.value]
+        assert (results, list(found.changes)) == (expected, changes), (found, expected, changes)
 
     @rule(polls=st.dictionaries(AGENT_IDS, st.integers(0, 9)))
     def touch(self, polls: dict[str, int]) -> None:

@@ -1,0 +1,84 @@
+"""Registrations of many agents in SQL: functions of a cursor, which run in the thread of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from attrs import frozen
+
+from confd.codec import headers
+from confd.controller.store.change_log import Written, registration_changes
+from confd.controller.store.cursor import Cursor
+from confd.controller.store.queries.agents import register_again
+from confd.errors import ConfdError
+from confd.model import Registration
+from confd.reports import AgentRecord, new_record
+
+#: Rows of one statement: few sizes, so that databases know the statements.
+_SHARED_ROWS = 64, 8, 1
+
+_INSERT = "INSERT INTO agents (id, namespace, hostname, metadata, strategy, registered_at, token, advertise) VALUES "
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?)"
+
+#: Ids of agents that exist or are blocked.
+_KNOWN = """
+    SELECT id FROM agents WHERE id IN (SELECT value ->> 0 FROM json_each(?))
+    UNION SELECT id FROM blocked_agents WHERE id IN (SELECT value ->> 0 FROM json_each(?))"""
+
+
+@frozen
+class Joining:
+    """
+    A registration to write.
+
+    @ivar token: the digest of a new token; empty keeps the token of the agent.
+    """
+
+    registration: Registration
+    token: bytes
+    at: datetime
+
+
+def register_all(cursor: Cursor, joining: Sequence[Joining]) -> Written[Sequence[AgentRecord | ConfdError]]:
+    """
+    Insert agents, or update what they say of themselves, in order: L{IAgentStore.register}.
+
+    New agents share statements: the writer waits once for the server, and holds the lock of all writers for less time.
+
+    @return: for each its row, or why it was refused.
+    """
+    ids = msgspec.json.encode([[each.registration.agent_id] for each in joining]).decode()
+    known = {agent_id for (agent_id,) in cursor.execute(_KNOWN, (ids, ids)).fetchall()}
+    results, changes = list[AgentRecord | ConfdError](), list[tuple[str, str, object]]()
+    new = {each.registration.agent_id: each for each in reversed(joining) if each.registration.agent_id not in known}
+    _insert(cursor, list(new.values()))
+    for each in joining:
+        if new.get(each.registration.agent_id) is each:
+            at = each.at.replace(microsecond=each.at.microsecond // 1000 * 1000)
+            record = new_record(each.registration, each.token, at)
+            written = Written(record, registration_changes(None, b"", record))
+        else:
+            try:
+                written = register_again(cursor, each.registration, each.token)
+            except ConfdError as error:
+                results.append(error)
+                continue
+        results.append(written.value)
+        changes += written.changes
+    return Written(results, changes)
+
+
+def _insert(cursor: Cursor, joining: Sequence[Joining]) -> None:
+    """Insert agents that are neither there nor blocked."""
+    begin = 0
+    for size in _SHARED_ROWS:
+        while len(joining) - begin >= size:
+            values: list[object] = []
+            for each in joining[begin : begin + size]:
+                said = each.registration
+                values += said.agent_id, said.namespace, said.hostname, said.metadata, said.strategy
+                values += headers.rfc3339(each.at), each.token or None, said.advertise
+            cursor.execute(_INSERT + ", ".join([_ROW] * size), values)
+            begin += size
