@@ -19,7 +19,7 @@ from tests.web.test_smuggling import FRAMING, PATHS
 @row(
     "F-40",
     "smuggling",
-    "132 requests that two readers take for different ones; controller, worker, agent",
+    "141 requests that two readers take for different ones; controller, worker, agent",
     "accepted 0; one answer each",
     agents=0,
     quick=True,
