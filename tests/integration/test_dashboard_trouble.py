@@ -49,6 +49,13 @@ class TroubleTests(DashboardTestCase):
                 self.assertTrue(page.locator("#notice").is_hidden())
                 self.assertFalse(self.grey(page))
 
+    def test_unknown_caller(self) -> None:
+        """A page that could not learn who the caller is asks again, and lets the person edit then."""
+        with self.visiting() as page:
+            page.route("**/api/v1/whoami", answering(503, {"error": "The disk is full.", "code": "x"}), times=1)
+            page.reload()
+            self.shown(page.locator(".cm-content[aria-readonly=false]"))
+
     def test_countdown(self) -> None:
         """Without an answer, the bar says when the next attempt is due."""
         with self.visiting("overview") as page:

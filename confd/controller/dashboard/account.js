@@ -3,6 +3,9 @@
 import { fill, h } from "./dom.js";
 import { moment } from "./format.js";
 
+/** Milliseconds until the page asks again who the caller is, where the controller did not answer. */
+const AGAIN_MS = 2000;
+
 /** The name of the caller in the bar, its roles, the end of its session, and the way out. */
 export class Account {
   /** @param {function(Set<string>, Object)} changed gets the permissions of the caller in the namespace, and the caller */
@@ -14,8 +17,13 @@ export class Account {
 
   /** Ask the controller who the caller is. */
   async load(api) {
-    const caller = await api.get("/api/v1/whoami").catch(() => null);
-    if (caller === null) return;
+    let caller;
+    try {
+      caller = await api.get("/api/v1/whoami");
+    } catch ({ status }) {
+      if (![401, 403].includes(status)) setTimeout(() => this.load(api), AGAIN_MS);
+      return;
+    }
     this.api = api;
     this.permissions = caller.permissions;
     this.caller = caller;

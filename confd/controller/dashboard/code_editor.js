@@ -6,6 +6,7 @@ import {
   history, historyKeymap, hoverTooltip, indentOnInput, indentUnit, json, keymap, lineNumbers, lintGutter, lintKeymap,
   openSearchPanel, search, searchKeymap, setDiagnostics, syntaxHighlighting, tags,
 } from "./codemirror.js";
+import { SLICE_MS, whenIdle } from "./idle.js";
 import { complete, explain } from "./schema.js";
 
 const COLOURS = HighlightStyle.define([
@@ -17,11 +18,6 @@ const COLOURS = HighlightStyle.define([
 
 /** Events of a transaction that loads a text: no step for undo. */
 const LOAD = [Transaction.addToHistory.of(false)];
-
-/** Milliseconds of one slice of parsing, and of the pause before it where a browser does not tell when it is idle. */
-const SLICE_MS = 20, PAUSE_MS = 50;
-
-const whenIdle = globalThis.requestIdleCallback ?? ((call) => setTimeout(call, PAUSE_MS));
 
 /** One document. Positions count UTF-16 code units, as strings do. */
 export class CodeEditor {

@@ -1,7 +1,7 @@
 /** The editor of the current document. */
 
 import { confirmAndPublish } from "./publish_dialog.js";
-import { mistakes, violations } from "./check.js";
+import { mistakes, mistakesInSlices, violations } from "./check.js";
 import { button, fill, h, problem } from "./dom.js";
 import { keepDraft, loadDraft } from "./draft.js";
 import { overtaken } from "./overtaken.js";
@@ -11,7 +11,7 @@ import { count, plural } from "./format.js";
 /** Milliseconds without typing after which the page checks and keeps the text. */
 const REST_MS = 300;
 
-/** Characters up to which the controller checks the text after each rest. */
+/** Characters up to which a rest keeps the text, and the controller checks it; the end of the page keeps any text. */
 const MOST_CHECKED = 200000;
 
 /** One document and the version it started from. A draft survives races, refusals and reloads. */
@@ -144,9 +144,13 @@ export class Editor {
     this.discard.disabled = !dirty;
   }
 
-  rested() {
-    this.keep();
-    if (this.check() && this.dirty) this.ask();
+  /** Check and keep the text. A person who goes on typing interrupts the check. */
+  async rested() {
+    const { timer, area } = this;
+    if (area.length <= MOST_CHECKED) this.keep();
+    const { text } = area;
+    const found = await mistakesInSlices(text, () => timer !== this.timer);
+    if (found && this.judge(text, found) && this.dirty) this.ask();
   }
 
   keep() {
@@ -162,7 +166,11 @@ export class Editor {
   check() {
     clearTimeout(this.timer);
     const { text } = this.area;
-    const found = mistakes(text);
+    return this.judge(text, mistakes(text));
+  }
+
+  /** Show what is wrong with a text. @returns {boolean} whether it has no mistakes */
+  judge(text, found) {
     this.mark(found, `Valid JSON, ${count(new Blob([text]).size)} bytes.`);
     return found.length === 0;
   }

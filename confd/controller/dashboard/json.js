@@ -102,11 +102,20 @@ export function places(text, pointers) {
   return found;
 }
 
-/** Return the places of names that an object has already. */
-export function duplicates(text) {
+/** Tokens after which a long search yields. */
+const STEP = 500;
+
+/**
+ * Look for names that an object has already. It yields now and then, so that a long search can pause.
+ * @returns {Generator<undefined, {from: number, to: number, name: string}[]>}
+ * @throws {JsonError}
+ */
+export function* duplicates(text) {
   const seen = [];
   const found = [];
+  let read = 0;
   for (const { kind, token, at, depth } of tokens(text)) {
+    if (++read % STEP === 0) yield;
     if (kind === "open") seen[depth] = new Set();
     else if (kind === "key") {
       const names = seen[depth - 1];
