@@ -120,6 +120,13 @@ class AccessTests(DashboardTestCase):
             ends = datetime.fromisoformat(f"{until}:00+09:00").astimezone(UTC)
             self.assertEqual(datetime.fromisoformat(made["next_until"].replace("Z", "+00:00")), ends)
             self.assertEqual(self.config("POST", self.document("second")).json()["code"], "frozen")
+            waiting: list[Any] = []
+            page.route("**/api/v1/whoami", lambda route: waiting.append(route))
+            page.reload()
+            self.shown(page.get_by_text("the holidays"))
+            waiting.pop().continue_()
+            page.unroute("**/api/v1/whoami")
+            self.shown(page.get_by_role("button", name=f"Remove freeze {made['id']}"))
             page.get_by_role("button", name="New freeze…").click()
             page.get_by_role("dialog").get_by_label("Namespaces").fill("pay-*")
             page.get_by_label("Reason").fill("no changes at weekends")

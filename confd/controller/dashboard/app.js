@@ -63,6 +63,7 @@ class App {
     this.account = new Account(byId("account"), (held, caller) => {
       this.changes.caller = caller;
       this.spaces.admin = held.has("admin");
+      this.freezes.permit();
       this.editor.permit(held.has("config.publish"));
     });
     this.connection = new Connection(byId("connection"), byId("notice"), byId("main"));

@@ -27,6 +27,11 @@ export class Freezes extends WholeList {
     );
   }
 
+  /** Offer what the caller may do, now that it is known. */
+  permit() {
+    if (!this.stale) this.draw();
+  }
+
   /** Return a promise of the freezes. */
   page() {
     return this.api.get(PATH);
