@@ -27,10 +27,11 @@ class AccessTests(DashboardTestCase):
         return answer.json()
 
     def tabbed(self, page: Any, wanted: str) -> None:
-        """Move by Tab to the element with a text or a name."""
-        for _ in range(40):
+        """Move by Tab to the element with a text, a name or a label."""
+        names = "(({ textContent, name, ariaLabel }) => [textContent, name, ariaLabel])(document.activeElement)"
+        for _ in range(60):
             page.keyboard.press("Tab")
-            if page.evaluate("[document.activeElement.textContent, document.activeElement.name]").count(wanted):
+            if wanted in page.evaluate(names):
                 return
         self.fail(f"Tab leads to no {wanted}")
 
@@ -141,6 +142,37 @@ class AccessTests(DashboardTestCase):
                 page.get_by_role("button", name="Remove the freeze").click()
                 self.shown(page.get_by_text(f"Freeze {number} is removed."))
         self.assertEqual(self.config("POST", self.document("second")).status, 200)
+
+    def test_keyboard(self) -> None:
+        """Freezes and policies are made, and freezes removed, without a mouse; a confirmation begins at Cancel."""
+        with self.visiting("freezes") as page:
+            self.tabbed(page, "New freeze…")
+            page.keyboard.press("Enter")
+            self.tabbed(page, "reason")
+            page.keyboard.type("by hand")
+            self.tabbed(page, "kind")
+            page.keyboard.press("ArrowDown")
+            self.tabbed(page, "day")
+            page.keyboard.press("Space")
+            page.keyboard.press("Enter")
+            self.shown(page.get_by_text("each mon from 16:00 until 08:00"))
+            [made] = self.ask("GET", "/api/v1/freezes").json()["items"]
+            self.tabbed(page, f"Remove freeze {made['id']}")
+            page.keyboard.press("Enter")
+            self.assertEqual(page.evaluate("document.activeElement.textContent"), "Cancel")
+            page.keyboard.press("Tab")
+            page.keyboard.press("Enter")
+            self.shown(page.get_by_text("No freeze is active or coming."))
+            self.two_keys(page, "gn")
+            self.shown(page.get_by_role("rowheader", name=self.namespace))
+            self.tabbed(page, f"Policy of {self.namespace}")
+            page.keyboard.press("Enter")
+            self.shown(page.get_by_role("dialog"))
+            self.tabbed(page, "approvals")
+            page.keyboard.press("ArrowUp")
+            page.keyboard.press("Enter")
+            self.shown(page.get_by_text(f"The policy of {self.namespace} is saved."))
+        self.assertEqual(self.ask("GET", f"/api/v1/namespaces/{self.namespace}/policy").json()["approvals"], 1)
 
     def test_namespaces(self) -> None:
         """A namespace is created with a document that keeps its digits, gets a policy, and is retired."""

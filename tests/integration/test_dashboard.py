@@ -170,6 +170,11 @@ class DashboardTestCase(SynchronousTestCase):
         self.shown(page.get_by_text("Live", exact=True))
         return page
 
+    def two_keys(self, page: Any, keys: str) -> None:
+        """Press two keys within the time in which the second one has to follow, however busy the machine is."""
+        press = "(keys) => [...keys].forEach((key) => dispatchEvent(new KeyboardEvent('keydown', { key })))"
+        page.evaluate(press, keys)
+
     def text(self, page: Any) -> str:
         """Return the text in the editor: the page has elements for the visible lines only."""
         page.locator(".cm-editor").wait_for()
@@ -673,11 +678,6 @@ class AppearanceTests(DashboardTestCase):
             self.assertEqual(page.evaluate(background), "rgb(16, 22, 21)")
             self.two_keys(page, "go")
             self.assertIn("#audit/", page.url)
-
-    def two_keys(self, page: Any, keys: str) -> None:
-        """Press two keys within the time in which the second one has to follow, however busy the machine is."""
-        press = "(keys) => [...keys].forEach((key) => dispatchEvent(new KeyboardEvent('keydown', { key })))"
-        page.evaluate(press, keys)
 
     def test_palette(self) -> None:
         """The palette leads to views, namespaces, versions and agents by keyboard alone, and keeps to the grants."""
