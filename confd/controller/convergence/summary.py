@@ -11,12 +11,15 @@ from attrs import evolve
 from confd.controller.agents.registry import Registry
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, OpenRollout, Percentiles
 from confd.controller.convergence.version import VersionProgress
-from confd.reports import AgentRecord
+from confd.reports import AgentRecord, ReportState
 
 MAX_CURVE_POINTS = 100
 
-#: States of an agent, the most urgent first; agents in the last two are not behind.
-_STATES = ("failed", "silent", "applying", "pending", "applied", "passed")
+#: States of agents that are behind, the most urgent first.
+_BEHIND = ("failed", "silent", "applying", "pending")
+
+#: States of agents that neither applied the version nor failed.
+_UNDECIDED = ("silent", "applying", "pending", "passed")
 
 _HOPS = ("commit", "notify", "agent", "worker", "ack")
 
@@ -36,7 +39,7 @@ def summarize(
     @param among: ids of the agents to count; C{None} for all.
     @param rollout: the open rollout of the namespace.
     """
-    groups = _groups(namespace, progress, current, registry, among)
+    undecided = _undecided(namespace, progress, current, registry, among)
     if among is not None:
         progress = progress.among(among)
     took, tag = progress.ordered("took"), progress.tag
@@ -50,7 +53,9 @@ def summarize(
         epoch=tag.epoch,
         tag=str(tag),
         published_at=progress.published_at,
-        **{state: len(agents) for state, agents in groups.items()},
+        applied=progress.applied,
+        failed=progress.failed,
+        **{state: len(agents) for state, agents in undecided.items()},
         hops={hop: _quantiles(progress.ordered(hop)) for hop in _HOPS},
         curve_ms=[round(each, 3) for each in _evenly(took)],
         rollout=rollout,
@@ -77,28 +82,35 @@ def laggards(
     @param limit: agents at most.
     @param among: ids of the agents to look at; C{None} for all.
     """
-    groups = _groups(namespace, progress, current, registry, among)
-    return list(islice(_behind(groups, progress, registry), limit))
+    undecided = _undecided(namespace, progress, current, registry, among)
+    return list(islice(_behind(progress, undecided, registry, among), limit))
 
 
-def _behind(groups: dict[str, list[str]], progress: VersionProgress, registry: Registry) -> Iterator[LaggingAgent]:
-    for state in _STATES[:-2]:
+def _behind(
+    progress: VersionProgress, undecided: dict[str, list[str]], registry: Registry, among: frozenset[str] | None
+) -> Iterator[LaggingAgent]:
+    failed = (agent_id for agent_id, each in progress.outcomes.items() if each.state is ReportState.FAILED)
+    groups = {"failed": [each for each in failed if among is None or each in among]} | undecided
+    for state in _BEHIND:
         for agent_id in sorted(groups[state]):
             outcome = progress.outcomes.get(agent_id)
             yield LaggingAgent(registry.get(agent_id), state, "" if outcome is None else outcome.error)
 
 
-def _groups(
+def _undecided(
     namespace: str, progress: VersionProgress, current: bool, registry: Registry, among: frozenset[str] | None
 ) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {state: [] for state in _STATES}
+    """Return the agents that neither applied a version nor failed, by state; most often, these are few."""
+    groups: dict[str, list[str]] = {state: [] for state in _UNDECIDED}
     liveness, outcomes, tag = registry.liveness(namespace), progress.outcomes, progress.tag
     silent, order, find = liveness.silent, (tag.epoch, tag.version), registry.find
+    if progress.applied + progress.failed == len(liveness):
+        return groups
     for agent_id in liveness if among is None else among.intersection(liveness):
         outcome = outcomes.get(agent_id)
-        if outcome is not None and outcome.state.final:
-            state = outcome.state.value
-        elif not current and _went_on(find(agent_id), order):
+        if outcome is not None and outcome.state is not ReportState.APPLYING:
+            continue
+        if not current and _went_on(find(agent_id), order):
             state = "passed"
         elif agent_id in silent:
             state = "silent"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence, Set
 from datetime import datetime
+from operator import attrgetter
 
 from attrs import define, field
 
@@ -74,8 +75,8 @@ class VersionProgress:
         @param what: an attribute of L{VersionOutcome}.
         """
         if what not in self._ordered:
-            applied = (each for each in self.outcomes.values() if each.state is ReportState.APPLIED)
-            self._ordered[what] = sorted(ms for each in applied if (ms := getattr(each, what)) is not None)
+            applied = [each for each in self.outcomes.values() if each.state is ReportState.APPLIED]
+            self._ordered[what] = sorted(ms for ms in map(attrgetter(what), applied) if ms is not None)
         return self._ordered[what]
 
     def _count(self, outcome: VersionOutcome, by: int) -> None:
