@@ -141,6 +141,11 @@ class AccessTests(DashboardTestCase):
                 page.get_by_role("button", name=f"Remove freeze {number}").click()
                 page.get_by_role("button", name="Remove the freeze").click()
                 self.shown(page.get_by_text(f"Freeze {number} is removed."))
+            page.get_by_role("link", name="Audit").click()
+            self.shown(page.get_by_role("heading", name="Audit"))
+            page.get_by_role("link", name="Freezes").click()
+            self.shown(page.get_by_text("No freeze is active or coming."))
+            self.assertEqual(page.locator("#freezes .done").count(), 0)
         self.assertEqual(self.config("POST", self.document("second")).status, 200)
 
     def test_keyboard(self) -> None:

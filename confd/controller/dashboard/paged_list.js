@@ -13,8 +13,9 @@ export class PagedList {
     Object.assign(this, { api, visible: false, stale: true, failed: false, asked: null, items: [] });
   }
 
-  /** Load the items when the view becomes visible. */
+  /** Load the items when the view becomes visible. What was said about an action does not outlive the visit. */
   show(visible) {
+    if (visible && !this.visible) fill(this.says);
     this.visible = visible;
     if (visible && this.stale) this.load();
   }
