@@ -84,7 +84,7 @@ class AccessTests(DashboardTestCase):
             self.shown(page.get_by_text(f"Token {name} ({second.split('_')[1]}) is revoked."))
             self.assertEqual(self.status(second), 401)
             eventually(lambda: row.count() == 0)
-            page.get_by_label("Show tokens that are over").check()
+            page.get_by_label("Show expired and revoked tokens").check()
             self.shown(row.get_by_text("revoked", exact=True))
             self.assertEqual(row.get_by_role("button").count(), 0)
 

@@ -118,7 +118,7 @@ _COLUMNS = [
         ("confdctl change list --all", "list all, newest first"),
     ],
 )
-@click.option("--all", "everything", is_flag=True, help="Changes that are over, too.")
+@click.option("--all", "everything", is_flag=True, help="Changes that have ended, too.")
 @common(forms=LIST_FORMS)
 @pass_session
 def list_changes(session: Session, everything: bool) -> None:

@@ -22,7 +22,7 @@ export class Changes extends PagedList {
       id: "changes",
       title: "Changes",
       about: "Documents that wait for approvals, for their time, or for a person who applies them.",
-      tools: [h("label.choice", {}, this.all, " Show changes that are over, too")],
+      tools: [h("label.choice", {}, this.all, " Show changes that have ended, too")],
       heads: ["Change", "State", "By", "Comment", "Approvals", ""],
     };
     Object.assign(this, listCard(root, card, this.older));

@@ -28,7 +28,7 @@ export class Tokens extends WholeList {
         id: "tokens",
         title: "API tokens",
         about: "Programs and people send a token in place of a password. The controller keeps no secret, only its hash.",
-        tools: [create, h("label.choice", {}, this.all, " Show tokens that are over, too")],
+        tools: [create, h("label.choice", {}, this.all, " Show expired and revoked tokens, too")],
         heads: ["Name", "State", "Grants", "Last use", "Created", ""],
       }),
     );
@@ -107,7 +107,7 @@ export class Tokens extends WholeList {
 
 function stateOf({ revoked_at: revoked, expires_at: ends }) {
   if (revoked) return { valid: false, kind: "failed", text: "revoked" };
-  if (!ends) return { valid: true, kind: "applied", text: "valid for ever" };
+  if (!ends) return { valid: true, kind: "applied", text: "valid, no expiry" };
   const left = Date.parse(ends) - Date.now();
   if (left <= 0) return { valid: false, kind: "failed", text: "expired" };
   return { valid: true, kind: left < SOON_MS ? "silent" : "applied", text: `expires in ${span(left / 1000)}` };
