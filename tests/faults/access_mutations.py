@@ -13,6 +13,7 @@ _POLICIES = "tests.controller.store.sqlite.test_store.SqlitePolicyStoreTests"
 _WRITES = "tests.controller.access.test_write_paths.WritePathTests"
 _PROPOSING = "tests.controller.access.test_proposing.ProposingTests"
 _AGENTS, _REPLACED = "controller/agents/registry.py", "tests.controller.agents.test_tokens.ReplacementTests"
+_LOADING = "tests.controller.agents.test_loading.WhileLoadingTests"
 _COOKIES, _SESSIONS = "web/auth/sessions.py", "tests.controller.access.test_sessions"
 _STORE = "tests.controller.store.sqlite.test_store.SqliteFreezeStoreTests"
 
@@ -85,7 +86,7 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "a poll with the shared password keeps a token",
-        (Edit(_AGENTS, "        if by_token:\n", "        if now:\n"),),
+        (Edit(_AGENTS, "        if by_token:\n", "        if at:\n"),),
         (f"{_REPLACED}.test_life_without_the_token_does_not_keep_it",),
     ),
     Mutant(
@@ -119,6 +120,37 @@ ACCESS_MUTANTS = (
         "a token that other controllers see in use is replaced",
         (Edit(_AGENTS, "agent_id in heard.by_token)", "False)"),),
         (f"{_REPLACED}.test_use_that_another_controller_heard_keeps_a_token",),
+    ),
+    Mutant(
+        "a controller that starts keeps a token that was taken back",
+        (Edit("controller/agents/lookups.py", "            self._rows.pop(change.subject, None)\n", ""),),
+        (f"{_LOADING}.test_tokens_end_at_once",),
+    ),
+    Mutant(
+        "a controller that starts serves members the current version",
+        (
+            Edit(
+                "controller/rollouts/service.py",
+                "record = await self._registry.look_up(agent_id)\n        if record is None or",
+                "if record is None or",
+            ),
+        ),
+        (f"{_LOADING}.test_members_are_served_the_candidate",),
+    ),
+    Mutant(
+        "a controller that starts takes reports of agents that it does not know",
+        (Edit("web/api/dispatch.py", "                    self._check_loaded()\n", "                    pass\n"),),
+        (f"{_LOADING}.test_everything_else_waits",),
+    ),
+    Mutant(
+        "a controller that starts loses the changes of agents meanwhile",
+        (Edit("controller/agents/loading.py", "            self._changes.append(change)\n", "            pass\n"),),
+        ("tests.controller.agents.test_rows.RegistryMachineTests", f"{_LOADING}.test_tokens_end_at_once"),
+    ),
+    Mutant(
+        "a shorter interval makes no agent silent earlier",
+        (Edit("controller/agents/liveness.py", "and interval != self._due[change.subject][1]:", "and False:"),),
+        ("tests.controller.agents.test_liveness.LivenessTests.test_shorter_interval_is_seen_at_once",),
     ),
     Mutant(
         "a reset leaves the token on disk",
