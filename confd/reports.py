@@ -248,8 +248,8 @@ def agent_alive(agent_id: str, seconds: float) -> Conflict:
     """
     error = Conflict(
         "agent_alive",
-        f"Agent {agent_id} is alive and has a token of its own; stop it, wait 3 poll intervals, or run confdctl agents"
-        f" reset {agent_id}.",
+        f"Agent {agent_id} is alive and has a token of its own; stop it and wait until it is silent, or run"
+        f" confdctl agents reset {agent_id}.",
     )
     error.retry_after = seconds
     return error

@@ -153,7 +153,7 @@ class Registry(Service):
         new = there is None
         if there is not None and there.token:
             if token:
-                self.agent_tokens.check_replacement(agent_id, self.poll_interval(there.namespace))
+                self.agent_tokens.check_replacement(agent_id, self.poll_interval(there.namespace), self.shared)
             else:
                 self.agent_tokens.use(agent_id)
         if new:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from zope.interface import implementer
 
 from confd.changes import AGENT, Change, Contents
-from confd.controller.agents.liveness import SILENT_AFTER_INTERVALS
+from confd.controller.agents.liveness import silent_after
 from confd.errors import Forbidden, Malformed
 from confd.interfaces import IChangeListener
 from confd.model import valid_agent_id
@@ -79,14 +79,15 @@ class AgentTokens:
         """Note that an agent used its token."""
         self._used[agent_id] = self._seconds()
 
-    def check_replacement(self, agent_id: str, poll_interval: float) -> None:
+    def check_replacement(self, agent_id: str, poll_interval: float, shared: bool) -> None:
         """
-        Check that the shared identity may replace the token of an agent: it was never used, or not lately.
+        Check that the shared identity may replace the token of an agent: it was never used, or its agent is silent.
 
         @param poll_interval: of its namespace, in seconds.
+        @param shared: whether other controllers use the store.
         @raise Conflict: C{agent_alive}.
         """
-        since = self._seconds() - SILENT_AFTER_INTERVALS * poll_interval
+        since = self._seconds() - silent_after(poll_interval, shared)
         if agent_id in self._used and self._used[agent_id] >= since:
             raise agent_alive(agent_id, poll_interval)
 

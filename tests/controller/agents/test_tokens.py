@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.agents.tokens import AgentTokens
-from confd.errors import Forbidden
+from confd.errors import Conflict, Forbidden
 from confd.model import Registration
 from confd.reports import HeardElsewhere
 from confd.testing.examples import a_draft, an_agent
@@ -409,6 +409,17 @@ class HolderTests(SynchronousTestCase):
         self.assertEqual([agent_tokens.holder(each) for each in (b"1", b"2")], [None, ("a", "default")])
         agent_tokens.record(second, None)
         self.assertIsNone(agent_tokens.holder(b"2"))
+
+    def test_controllers_hear_of_each_other_with_a_delay(self) -> None:
+        """A short poll interval is no reason to replace a token that another controller saw a moment ago."""
+        now = 0.0
+        agent_tokens = AgentTokens(lambda: now)
+        agent_tokens.use("a")
+        now = 4.0
+        agent_tokens.check_replacement("a", 1, shared=False)
+        self.assertRaises(Conflict, agent_tokens.check_replacement, "a", 1, shared=True)
+        now = 6.0
+        agent_tokens.check_replacement("a", 1, shared=True)
 
     def test_tokens_are_long(self) -> None:
         issued = {AgentTokens(lambda: 0.0).issue("a") for _ in range(100)}
