@@ -1,6 +1,6 @@
 /** The editor of the current document. */
 
-import { confirmAndPublish } from "./publish_dialog.js";
+import { confirmAndPublish, outcome } from "./publish_dialog.js";
 import { mistakes, mistakesInSlices, violations } from "./check.js";
 import { button, fill, h, problem } from "./dom.js";
 import { keepDraft, loadDraft } from "./draft.js";
@@ -45,10 +45,8 @@ export class Editor {
     try {
       const { CodeEditor } = await import("./code_editor.js");
       const attributes = {
-        tabindex: "0",
-        "aria-label": "The document, as JSON",
-        "aria-describedby": "editor-check editor-keys",
-        "aria-errormessage": "editor-check",
+        tabindex: "0", "aria-label": "The document, as JSON",
+        "aria-describedby": "editor-check editor-keys", "aria-errormessage": "editor-check",
       };
       const listeners = { changed: () => this.typed(), confirm: () => this.publish(), left: () => this.keep() };
       this.area = new CodeEditor(this.code, attributes, listeners);
@@ -223,22 +221,16 @@ export class Editor {
     }
   }
 
-  async published({ version, published, rollout }, written) {
-    if (rollout) {
-      // The current version stays; the rollout delivers the text.
-      this.reset(this.base);
-      return this.done(`Rollout ${rollout.id} of version ${version} has started. `, "Watch it");
+  async published(done, written) {
+    // A rollout delivers the text, and leaves the current version.
+    if (done.rollout) this.reset(this.base);
+    else {
+      this.base = { ...this.base, ...written };
+      this.area.compareWith(written.text);
+      this.keep();
+      await this.refresh();
     }
-    this.base = { ...this.base, ...written };
-    this.area.compareWith(written.text);
-    this.keep();
-    await this.refresh();
-    const brokers = published ? "" : " A broker does not have it yet; the controller tries again until it does.";
-    this.done(`Version ${version} is published.${brokers} `, "Watch it arrive");
-  }
-
-  done(text, link) {
-    fill(this.says, h("p.done", { role: "status" }, text, h("a", { href: `#overview/${this.api.namespace}` }, link)));
+    fill(this.says, outcome(done, this.api.namespace));
   }
 
   /** Offer a choice: another person published while this text was edited. */

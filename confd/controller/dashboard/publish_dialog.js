@@ -128,3 +128,12 @@ function step({ members, sample }, before, last) {
   const names = `${sample.join(", ")}${added > sample.length ? ", …" : ""}`;
   return h("li", {}, last ? "All agents" : `${plural(members, "agent")}${names ? `: ${before ? "adds " : ""}${names}` : ""}`);
 }
+
+/** Return what a publish did, in words, with a link to follow it. */
+export function outcome({ version, published, rollout }, namespace) {
+  const link = (text) => h("a", { href: `#overview/${namespace}` }, text);
+  const said = (...words) => h("p.done", { role: "status" }, ...words);
+  if (rollout) return said(`Rollout ${rollout.id} of version ${version} has started. `, link("Watch it"));
+  const brokers = published ? "" : " A broker does not have it yet; the controller tries again until it does.";
+  return said(`Version ${version} is published.${brokers} `, link("Watch it arrive"));
+}

@@ -13,7 +13,7 @@ from tests.controller.access.test_matrix import ROWS
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 
 #: The checksum of the editor.
-EDITOR = "b88e601865c8e771ca00672e992aa7bf31d760eca5c93e4c4425cc0fa9e03996"
+EDITOR = "4c41a929e90724fb4ca42a0d292264fa35de646f3d1bc7ef8218df6cc54b1b49"
 
 FOLDER = Path(str(files("confd.controller.dashboard")))
 
