@@ -67,13 +67,15 @@ class PostgresEngine:
         prepare: Callable[[psycopg.Connection[TupleRow]], None],
         committed: Callable[[CommittedGroup], Sequence[object]],
         deadline: float = WRITE_DEADLINE_SECONDS,
+        patience: float | None = None,
     ) -> None:
         """
         @param prepare: called with each new connection of the writer, in its thread.
         @param committed: called with each group once it is on disk; returns the results to fire.
         @param deadline: seconds for a transaction, and for a commit in doubt.
+        @param patience: seconds for which a transaction that failed is tried again; C{None} for those of the deadline.
         """
-        self._deadline = deadline
+        self._deadline, self._patience = deadline, deadline if patience is None else patience
         self._reactor, self._url, self._writer, self._prepare = reactor, url, writer, prepare
         self._on_commit = committed
         self._writing = ConnectionThread(reactor, self.connect)
@@ -180,7 +182,7 @@ class PostgresEngine:
             try:
                 done = await self._run_some(works)
             except Exception as error:
-                patient = self.reason is None and self._reactor.seconds() - began < self._deadline
+                patient = self.reason is None and self._reactor.seconds() - began < self._patience
                 if patient and _passes(error):
                     await deferLater(self._reactor, RETRY_SECONDS)
                     continue

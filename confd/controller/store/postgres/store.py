@@ -83,6 +83,7 @@ class PostgresStore(DatabaseStore):
         replicated: bool = False,
         raise_after: float | None = None,
         end: Callable[[], object] | None = None,
+        patience: float | None = None,
     ) -> None:
         """
         Connect to nothing.
@@ -95,6 +96,7 @@ class PostgresStore(DatabaseStore):
         @param raise_after: seconds until C{ON_STORAGE_BEHIND} raises the epoch of a database that lost changes;
             C{None} for never.
         @param end: ends the process once only a newer release may use the database; C{None} stops the reactor.
+        @param patience: seconds for which a write that failed is tried again; C{None} for those of its deadline.
         """
         super().__init__(ChangeLog(reactor.seconds), keep)
         self._url, self._writer = url, Writer(address, __version__, reactor.seconds, replicated)
@@ -103,12 +105,9 @@ class PostgresStore(DatabaseStore):
         self._own: dict[int, None] = {}
         migrations = shipped_migrations("postgres")
         self._schema, self._end = len(migrations), end or reactor.stop
+        prepare = partial(prepare_database, migrations=migrations, cluster_id=cluster_id, first=first)
         self._connections = PostgresEngine(
-            reactor,
-            url,
-            self._writer,
-            partial(prepare_database, migrations=migrations, cluster_id=cluster_id, first=first),
-            self._group_committed,
+            reactor, url, self._writer, prepare, self._group_committed, patience=patience
         )
         self._raising = AutomaticRaise(reactor, self._raise_epoch, raise_after)
         self._registrations = Registrations(lambda work: super(PostgresStore, self)._audited(work, None))

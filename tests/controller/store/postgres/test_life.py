@@ -108,7 +108,7 @@ class LifeTests(TestCase):
     async def test_no_write_without_a_standby(self) -> None:
         """The server here has none."""
         await ended(started(self, self.url))
-        store = started(self, self.url, replicated=True)
+        store = started(self, self.url, replicated=True, patience=0.5)
         with self.assertRaisesRegex(Unavailable, "the server has no synchronous standby; name one in") as caught:
             await store.publish(a_draft(2))
         self.assertEqual(caught.exception.code, "not_replicated")
@@ -127,7 +127,7 @@ class LifeTests(TestCase):
 
     async def lose_changes(self, **rest: Any) -> Any:
         """Return a store whose database goes back behind an audited change, and then loses its connections."""
-        store = started(self, self.url, **rest)
+        store = started(self, self.url, patience=0.5, **rest)
         await store.publish(a_draft(2, attempt=an_attempt()))
         await store.publish(a_draft(3, attempt=an_attempt()))
         self.execute(

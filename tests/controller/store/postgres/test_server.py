@@ -28,7 +28,7 @@ class ServerTestCase(TestCase):
 
     def store(self, url: str) -> PostgresStore:
         """Return a store that runs until the test is over."""
-        store = PostgresStore(reactor, DatabaseUrl.parse(url), FIRST)
+        store = PostgresStore(reactor, DatabaseUrl.parse(url), FIRST, patience=0.5)
         self.addCleanup(ended, store)
         store.startService()
         return store
