@@ -16,7 +16,7 @@ from tests.integration.launcher import fork
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 #: Random requests for one operation, besides the requests that follow from its schema.
-EXAMPLES = budget(4, 20)
+EXAMPLES = budget(2, 20)
 
 #: Wrong passwords are part of the requests.
 NO_THROTTLE = ("--login-failures", "0")
