@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from typing import TypeVar
 
 from attrs import define, field
 
 from confd.controller.interfaces import IResidentStore
 from confd.reports import AgentRecord
+
+K = TypeVar("K")
+R = TypeVar("R")
 
 #: Rows of a page: some milliseconds of work.
 PAGE_ROWS = 2000
@@ -98,15 +102,31 @@ class LoadedAgents:
 
 
 async def load_agents(store: IResidentStore) -> LoadedAgents:
+    """Read all agents."""
+    loaded = LoadedAgents()
+    await read_pages(store.load_agents, loaded.add, lambda record: record.id, "")
+    return loaded
+
+
+async def read_pages(
+    read: Callable[[K, int], Awaitable[Sequence[R]]],
+    take: Callable[[Sequence[R]], object],
+    key: Callable[[R], K],
+    after: K,
+) -> None:
     """
-    Read all agents.
+    Read all rows of a table, a page after the other.
 
     A row that changes meanwhile may be that of before or after the change: the feed brings each such change later.
+
+    @param read: returns the rows above a key, in the order of their keys: so many at most.
+    @param take: called with each page.
+    @param key: returns the key of a row.
+    @param after: below the key of every row.
     """
-    loaded, after = LoadedAgents(), ""
     while True:
-        page = await store.load_agents(after, PAGE_ROWS)
-        loaded.add(page)
+        page = await read(after, PAGE_ROWS)
+        take(page)
         if len(page) < PAGE_ROWS:
-            return loaded
-        after = page[-1].id
+            return
+        after = key(page[-1])

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from confd.changes import EXPOSED, REPORTED, RETIRED, REVISION, ROLLOUT, Change, Contents, Published, ReceivedReport
 from confd.codec.selectors import Selector
 from confd.controller.agents.registry import Registry
-from confd.controller.agents.rows import PAGE_ROWS
+from confd.controller.agents.rows import read_pages
 from confd.controller.agents.selection import select_agents
 from confd.controller.configs.snapshot import CandidateLane, unknown_namespace
 from confd.controller.convergence.archive import Archive
@@ -76,16 +76,13 @@ class Convergence(Service):
     async def load_rows(self) -> None:
         """Read the outcomes of all versions, after the agents; L{load} shows them."""
         self._read.clear()
-        after = "", 0, ""
-        while True:
-            page = await self._store.load_outcomes(after, PAGE_ROWS)
-            for namespace, version, agent_id, outcome in page:
-                there = self._registry.read_in(namespace, agent_id)
-                if there is not None:
-                    self._read[namespace, version][there] = outcome
-            if len(page) < PAGE_ROWS:
-                return
-            after = page[-1][:3]
+        await read_pages(self._store.load_outcomes, self._note_read, lambda row: row[:3], ("", 0, ""))
+
+    def _note_read(self, page: Sequence[tuple[str, int, str, VersionOutcome]]) -> None:
+        for namespace, version, agent_id, outcome in page:
+            there = self._registry.read_in(namespace, agent_id)
+            if there is not None:
+                self._read[namespace, version][there] = outcome
 
     def load(self, contents: Contents) -> None:
         self._current = {each.configuration.namespace: each.configuration.version for each in contents.revisions}
