@@ -20,6 +20,9 @@ from confd.reports import AgentRecord, Report, agent_blocked, new_record, unknow
 _SAID = "id, namespace, hostname, metadata, strategy, advertise"
 _COLUMNS = f"{_SAID}, registered_at, last_poll, report, reported_at, token, labels"
 
+#: The columns of a new agent.
+NEW_COLUMNS = "id, namespace, hostname, metadata, strategy, registered_at, token, advertise"
+
 _LABELS = msgspec.json.Decoder(dict[str, str])
 _REPORT = msgspec.json.Decoder(Report)
 
@@ -36,27 +39,26 @@ def register(cursor: Cursor, registration: Registration, token: bytes, at: datet
 
     One statement for a new agent: after each one the thread waits for the interpreter, and makes the reactor wait.
     """
-    at = at.replace(microsecond=at.microsecond // 1000 * 1000)
     cursor.execute(
-        """INSERT INTO agents (id, namespace, hostname, metadata, strategy, registered_at, token, advertise)
+        f"""INSERT INTO agents ({NEW_COLUMNS})
         SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM blocked_agents WHERE id = ?)
         ON CONFLICT (id) DO NOTHING""",
-        (
-            registration.agent_id,
-            registration.namespace,
-            registration.hostname,
-            registration.metadata,
-            registration.strategy,
-            headers.rfc3339(at),
-            token or None,
-            registration.advertise,
-            registration.agent_id,
-        ),
+        (*new_row(registration, token, at), registration.agent_id),
     )
-    if cursor.rowcount:
-        record = new_record(registration, token, at)
-        return Written(record, registration_changes(None, b"", record))
-    return register_again(cursor, registration, token)
+    return registered(registration, token, at) if cursor.rowcount else register_again(cursor, registration, token)
+
+
+def new_row(registration: Registration, token: bytes, at: datetime) -> tuple[object, ...]:
+    """Return the values of L{NEW_COLUMNS} for an agent that registers for the first time."""
+    said = registration
+    described = said.agent_id, said.namespace, said.hostname, said.metadata, said.strategy
+    return *described, headers.rfc3339(at), token or None, said.advertise
+
+
+def registered(registration: Registration, token: bytes, at: datetime) -> Written[AgentRecord]:
+    """Return what the row of L{new_row} means."""
+    record = new_record(registration, token, at.replace(microsecond=at.microsecond // 1000 * 1000))
+    return Written(record, registration_changes(None, b"", record))
 
 
 def register_again(cursor: Cursor, registration: Registration, token: bytes) -> Written[AgentRecord]:

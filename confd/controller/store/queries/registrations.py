@@ -8,18 +8,17 @@ from datetime import datetime
 import msgspec
 from attrs import frozen
 
-from confd.codec import headers
-from confd.controller.store.change_log import Written, registration_changes
+from confd.controller.store.change_log import Written
 from confd.controller.store.cursor import Cursor
-from confd.controller.store.queries.agents import register_again
+from confd.controller.store.queries.agents import NEW_COLUMNS, new_row, register_again, registered
 from confd.errors import ConfdError
 from confd.model import Registration
-from confd.reports import AgentRecord, new_record
+from confd.reports import AgentRecord
 
 #: Rows of one statement: few sizes, so that databases know the statements.
 _SHARED_ROWS = 64, 8, 1
 
-_INSERT = "INSERT INTO agents (id, namespace, hostname, metadata, strategy, registered_at, token, advertise) VALUES "
+_INSERT = f"INSERT INTO agents ({NEW_COLUMNS}) VALUES "
 _ROW = "(?, ?, ?, ?, ?, ?, ?, ?)"
 
 #: Ids of agents that exist or are blocked.
@@ -56,9 +55,7 @@ def register_all(cursor: Cursor, joining: Sequence[Joining]) -> Written[Sequence
     _insert(cursor, list(new.values()))
     for each in joining:
         if new.get(each.registration.agent_id) is each:
-            at = each.at.replace(microsecond=each.at.microsecond // 1000 * 1000)
-            record = new_record(each.registration, each.token, at)
-            written = Written(record, registration_changes(None, b"", record))
+            written = registered(each.registration, each.token, each.at)
         else:
             try:
                 written = register_again(cursor, each.registration, each.token)
@@ -77,8 +74,6 @@ def _insert(cursor: Cursor, joining: Sequence[Joining]) -> None:
         while len(joining) - begin >= size:
             values: list[object] = []
             for each in joining[begin : begin + size]:
-                said = each.registration
-                values += said.agent_id, said.namespace, said.hostname, said.metadata, said.strategy
-                values += headers.rfc3339(each.at), each.token or None, said.advertise
+                values += new_row(each.registration, each.token, each.at)
             cursor.execute(_INSERT + ", ".join([_ROW] * size), values)
             begin += size
