@@ -3,7 +3,7 @@
 import { inWords } from "./audit_words.js";
 import { button, fill, h, problem } from "./dom.js";
 import { saveJson } from "./export.js";
-import { ago, moment, plural } from "./format.js";
+import { plural, timeAgo } from "./format.js";
 import { listCard } from "./list_card.js";
 
 /** The audit log of the whole controller, newest first. */
@@ -83,7 +83,7 @@ function row(entry) {
   return h(
     "tr",
     {},
-    h("td", {}, h("time", { dateTime: at, title: moment(at) }, ago(at))),
+    h("td", {}, timeAgo(at)),
     h("td", {}, who || "not signed in"),
     h("td", {}, peer),
     h("th.long", { scope: "row", title: action }, inWords(entry), target ? h("span.tag", {}, target) : null),

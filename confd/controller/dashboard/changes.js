@@ -2,7 +2,7 @@
 
 import { button, closer, dialog, fill, h, problem } from "./dom.js";
 import { diff } from "./diff.js";
-import { ago, moment, plural } from "./format.js";
+import { moment, plural, timeAgo } from "./format.js";
 import { emptyRow, listCard } from "./list_card.js";
 import { PagedList } from "./paged_list.js";
 
@@ -56,7 +56,7 @@ export class Changes extends PagedList {
         h(`span.state.${KINDS[state] ?? "failed"}`, {}, state),
         at && !OVER.includes(state) ? h("span.tag", {}, `at ${moment(at)}`) : null,
       ),
-      h("td", { title: author }, subject, " ", h("time", { dateTime: made, title: moment(made) }, ago(made))),
+      h("td", { title: author }, subject, " ", timeAgo(made)),
       h("td.long", {}, comment, kind === "publish" ? null : h("span.tag", {}, kind)),
       h("td", {}, approvals(item)),
       h(

@@ -2,7 +2,7 @@
 
 import { copyButton } from "./copy.js";
 import { fill, h } from "./dom.js";
-import { ago, moment, span } from "./format.js";
+import { span, timeAgo } from "./format.js";
 import { versionAddress } from "./version.js";
 
 /** A card that shows the current version. */
@@ -26,7 +26,7 @@ export class Current {
       h(
         "dl",
         {},
-        ...fact("Published", h("time", { dateTime: made, title: moment(made) }, ago(made)), ` by ${author}`),
+        ...fact("Published", timeAgo(made), ` by ${author}`),
         ...fact("Tag", h("code", {}, tag), " ", copyButton("the tag", tag)),
         ...fact("Epoch", String(epoch)),
         ...fact("Checksum", h("code", { title: checksum }, `${checksum.slice(0, 19)}…`), " ", copyButton("the checksum", checksum)),

@@ -37,9 +37,9 @@ export async function ask(title, fields, label, send, needs = "") {
   return result;
 }
 
-/** Ask a person before something that cannot be undone. */
-export function confirm(title, sentence, label, send) {
-  return ask(title, [h("p", {}, sentence)], label, send);
+/** Ask a person before something that cannot be undone: a DELETE of a path of the whole controller. */
+export function confirmRemoval(api, path, title, sentence, label) {
+  return ask(title, [h("p", {}, sentence)], label, async () => (await api.send(path, { method: "DELETE" })).json());
 }
 
 /** Return a field with a label, and a hint below it. @param {string} [hint] */

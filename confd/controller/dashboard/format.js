@@ -1,5 +1,7 @@
 /** Format numbers and times for people. */
 
+import { h } from "./dom.js";
+
 const COUNT = new Intl.NumberFormat("en");
 const STYLE = { dateStyle: "medium", timeStyle: "medium" };
 const STEPS = [
@@ -70,6 +72,11 @@ export function ago(moment, now = Date.now()) {
 /** Format an RFC 3339 moment in the time zone of the page. */
 export function moment(text) {
   return text ? `${moments.format(new Date(text))}${zone && ` ${zone}`}` : "never";
+}
+
+/** Return an RFC 3339 moment as an element that says how long ago it was, and the moment in its title. */
+export function timeAgo(at) {
+  return h("time", { dateTime: at, title: moment(at) }, ago(at));
 }
 
 /** Format a share in percent, rounded down: 100 % means all. */

@@ -1,7 +1,7 @@
 /** The freezes that hold namespaces. */
 
 import { fill, h } from "./dom.js";
-import { confirm } from "./form_dialog.js";
+import { confirmRemoval } from "./form_dialog.js";
 import { addFreeze } from "./freeze_dialog.js";
 import { moment } from "./format.js";
 import { WholeList, emptyRow, listCard } from "./list_card.js";
@@ -63,9 +63,7 @@ export class Freezes extends WholeList {
 
   async remove({ id, namespaces }) {
     const said = `Changes of ${where(namespaces)} are possible at once, and open rollouts go on, unless another freeze holds them.`;
-    const done = await confirm(`Remove freeze ${id}`, said, "Remove the freeze", async () =>
-      (await this.api.send(`${PATH}/${id}`, { method: "DELETE" })).json(),
-    );
+    const done = await confirmRemoval(this.api, `${PATH}/${id}`, `Remove freeze ${id}`, said, "Remove the freeze");
     this.did(done && [`${done.message}.`]);
   }
 }

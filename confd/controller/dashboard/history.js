@@ -2,7 +2,7 @@
 
 import { compare } from "./diff.js";
 import { fill, h } from "./dom.js";
-import { ago, moment } from "./format.js";
+import { timeAgo } from "./format.js";
 import { PagedList } from "./paged_list.js";
 import { rollBack } from "./rollback.js";
 import { versionAddress } from "./version.js";
@@ -95,7 +95,7 @@ export class History extends PagedList {
       "tr",
       {},
       h("th.number", { scope: "row" }, h("a", { href: versionAddress(this.api.namespace, version) }, String(version))),
-      h("td", {}, h("time", { dateTime: made, title: moment(made) }, ago(made))),
+      h("td", {}, timeAgo(made)),
       h("td", {}, author),
       h("td.long", {}, comment, source ? h("span.tag", {}, `rollback to ${source}`) : null, polls(item, before), badge(item), origin(item), emergency(item)),
       h("td.actions", {}, changes, isCurrent ? h("span.tag", {}, "current") : item.state === "candidate" ? null : back),

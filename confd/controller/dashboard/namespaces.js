@@ -1,8 +1,8 @@
 /** The namespaces of the controller: create, retire, and what they ask of their changes. */
 
 import { fill, h, problem } from "./dom.js";
-import { ask, confirm, field, nameInput, post } from "./form_dialog.js";
-import { ago, count, moment, plural } from "./format.js";
+import { ask, confirmRemoval, field, nameInput, post } from "./form_dialog.js";
+import { count, plural, timeAgo } from "./format.js";
 import { configurationOf, pretty } from "./json.js";
 import { WholeList, emptyRow, listCard } from "./list_card.js";
 import { editPolicy } from "./policy_dialog.js";
@@ -50,7 +50,7 @@ export class Namespaces extends WholeList {
       h("th", { scope: "row" }, h("a", { href: `#overview/${name}` }, name), name === this.api.namespace ? h("span.tag", {}, "shown") : null),
       h("td.number", {}, String(version)),
       h("td", {}, h("a.plain", { href: `#fleet/${name}` }, agents === live ? plural(agents, "agent") : `${count(live)} of ${plural(agents, "agent")} alive`)),
-      h("td", {}, h("time", { dateTime: updated, title: moment(updated) }, ago(updated))),
+      h("td", {}, timeAgo(updated)),
       h("td.actions", {}, policy, name === FIRST ? null : retire),
     );
   }
@@ -76,9 +76,7 @@ export class Namespaces extends WholeList {
   async retire({ name, agents }) {
     const said = `Agents that still ask for ${name} get no configuration. Its history stays on disk.`;
     const known = agents ? ` ${plural(agents, "agent")} registered there.` : "";
-    const done = await confirm(`Retire ${name}`, said + known, "Retire the namespace", async () =>
-      (await this.api.send(`${PATH}/${name}`, { method: "DELETE" })).json(),
-    );
+    const done = await confirmRemoval(this.api, `${PATH}/${name}`, `Retire ${name}`, said + known, "Retire the namespace");
     if (done && name === this.api.namespace) location.hash = `namespaces/${FIRST}`;
     this.done(done && [`${done.message}.`]);
   }

@@ -2,7 +2,7 @@
 
 import { bar } from "./bar.js";
 import { fill, h, problem } from "./dom.js";
-import { ago, count, moment, plural, span } from "./format.js";
+import { count, plural, span, timeAgo } from "./format.js";
 import { showMembers } from "./rollout_members.js";
 import { decide } from "./rollout_dialog.js";
 
@@ -114,7 +114,7 @@ export class Rollout {
     fill(
       this.facts,
       `Plan ${plan.name}, from version ${base} to ${candidate}; started `,
-      h("time", { dateTime: at, title: moment(at) }, ago(at)),
+      timeAgo(at),
       ` by ${by}.`,
     );
     fill(this.waves, ...rollout.waves.map((wave) => segment(wave, rollout)));

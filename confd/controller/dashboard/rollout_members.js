@@ -2,7 +2,7 @@
 
 import { showAgent } from "./agent_dialog.js";
 import { closer, dialog, fill, h, problem } from "./dom.js";
-import { ago, moment } from "./format.js";
+import { timeAgo } from "./format.js";
 
 const HOW = { picked: "picked", detected: "named it by itself" };
 
@@ -45,7 +45,7 @@ function row(api, { id, hostname, wave, how, fit, since, error, verified, outcom
     h("th", { scope: "row" }, open, fit ? null : h("span.tag", {}, "does not count as failure"), unverified),
     h("td", {}, `wave ${wave}`),
     h("td", {}, HOW[how]),
-    h("td", {}, h("time", { dateTime: since, title: moment(since) }, ago(since))),
+    h("td", {}, timeAgo(since)),
     h("td.long", {}, error ?? ""),
   );
 }

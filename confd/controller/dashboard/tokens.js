@@ -3,8 +3,8 @@
 import { roleOf } from "./account.js";
 import { copyButton } from "./copy.js";
 import { closer, dialog, fill, h } from "./dom.js";
-import { ask, confirm, field, post } from "./form_dialog.js";
-import { ago, moment, span } from "./format.js";
+import { ask, confirmRemoval, field, post } from "./form_dialog.js";
+import { span, timeAgo } from "./format.js";
 import { WholeList, emptyRow, listCard } from "./list_card.js";
 import { createToken } from "./token_dialog.js";
 
@@ -59,7 +59,7 @@ export class Tokens extends WholeList {
       h("td", {}, h(`span.state.${kind}`, {}, text)),
       h("td.long", {}, ...grants.map((each) => h("div", {}, roleOf(each)))),
       h("td", { "data-label": "used" }, ...lastUse(token)),
-      h("td", { "data-label": "created", title: `by ${maker}` }, h("time", { dateTime: made, title: moment(made) }, ago(made))),
+      h("td", { "data-label": "created", title: `by ${maker}` }, timeAgo(made)),
       h("td.actions", {}, ...(valid ? [verb("Rotate", () => this.rotate(token)), verb("Revoke", () => this.revoke(token))] : [])),
     );
   }
@@ -83,9 +83,7 @@ export class Tokens extends WholeList {
 
   async revoke({ id, name }) {
     const said = `Callers that use the token ${name} are refused at once, and their streams end. A revoked token never works again.`;
-    const done = await confirm(`Revoke ${name}`, said, "Revoke for ever", async () =>
-      (await this.api.send(`${PATH}/${id}`, { method: "DELETE" })).json(),
-    );
+    const done = await confirmRemoval(this.api, `${PATH}/${id}`, `Revoke ${name}`, said, "Revoke for ever");
     this.did(done && [`${done.message}.`]);
   }
 
@@ -114,5 +112,5 @@ function stateOf({ revoked_at: revoked, expires_at: ends }) {
 }
 
 function lastUse({ last_used_at: at, last_used_from: from }) {
-  return at ? [h("time", { dateTime: at, title: moment(at) }, ago(at)), h("div.quiet", {}, `from ${from ?? "unknown"}`)] : ["never"];
+  return at ? [timeAgo(at), h("div.quiet", {}, `from ${from ?? "unknown"}`)] : ["never"];
 }

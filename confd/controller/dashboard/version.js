@@ -6,7 +6,7 @@ import { copyButton } from "./copy.js";
 import { diff } from "./diff.js";
 import { button, fill, h, problem } from "./dom.js";
 import { save } from "./export.js";
-import { ago, moment, span } from "./format.js";
+import { span, timeAgo } from "./format.js";
 import { member, pretty } from "./json.js";
 import { rollBack } from "./rollback.js";
 
@@ -91,7 +91,7 @@ function described(facts) {
   return h(
     "dl",
     {},
-    ...fact("Published", h("time", { dateTime: made, title: moment(made) }, ago(made)), ` by ${author}`),
+    ...fact("Published", timeAgo(made), ` by ${author}`),
     ...(comment ? fact("Comment", comment) : []),
     ...(source ? fact("Rollback of", h("a", { href: versionAddress(namespace, source) }, `version ${source}`)) : []),
     ...(rollout ? fact("Rollout", `${rollout}${state ? `, ${state}` : ""}`) : []),
