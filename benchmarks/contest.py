@@ -12,11 +12,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.dialects import ETCD_KEY
 from benchmarks.findings import Scale, say
 from benchmarks.host import on_core
 from benchmarks.load import Rate, Target, as_fast_as_it_goes
-from benchmarks.peers import EtcdServer, Nginx
+from benchmarks.peers import ETCD_KEY, EtcdServer, Nginx
 from tests.integration.fleet import AGENT, Fleet, request
 from tests.integration.servers import missing
 

@@ -1,5 +1,5 @@
 """
-The protocols of agents and of etcd's watchers: the first bytes to send, and how to split the answer into messages.
+The protocols of agents: the first bytes to send, and how to split the answer into messages.
 
 Nothing here keeps state or touches a socket: C{split} takes all bytes that arrived and were not parsed yet.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import json
-from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -18,9 +17,6 @@ from confd.codec import headers
 
 #: The channel or subject of the raw publisher; the broker treats it like that of confd.
 RAW_CHANNEL = "raw"
-
-#: The one key of etcd, in Base64.
-ETCD_KEY = b64encode(b"config").decode()
 
 _END = b"\r\n"
 _AUTHORIZATION = headers.basic_authorization("agent", "secret123")
@@ -147,28 +143,6 @@ class Stream:
             if text.endswith(b"\n\n"):
                 messages += [Message(Kind.PUSHED, data) for data in _configurations(text)]
                 text, done = b"", after
-        return messages, buffer[done:]
-
-
-@define(eq=False)
-class Etcd:
-    """A watch of one key through etcd's JSON gateway: a line of JSON for each change, in a chunked answer."""
-
-    hello: bytes = b""
-
-    def __attrs_post_init__(self) -> None:
-        body = json.dumps({"create_request": {"key": ETCD_KEY}}).encode()
-        self.hello = b"POST /v3/watch HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-
-    def split(self, buffer: bytes) -> tuple[list[Message], bytes]:
-        """Split the bytes: see L{Dialect.split}. The values are announcements in Base64."""
-        messages: list[Message] = []
-        done = 0
-        for chunk, after in _chunks(buffer):
-            done, told = after, json.loads(chunk)["result"]
-            if told.get("created"):
-                messages.append(Message(Kind.READY))
-            messages += [Message(Kind.PUSHED, b64decode(each["kv"]["value"])) for each in told.get("events", ())]
         return messages, buffer[done:]
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 
-from benchmarks.dialects import ETCD_KEY
+from benchmarks import etcd_dialect
 from tests.integration.fleet import eventually, free_port, request
 from tests.integration.servers import Server
+
+#: The one key of etcd, in Base64.
+ETCD_KEY = b64encode(etcd_dialect.KEY).decode()
 
 _NGINX = """
 daemon off; worker_processes 1; pid nginx.pid; error_log stderr crit;

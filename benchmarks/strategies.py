@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.dialects import Dialect, Etcd, Nats, Poller, Redis, Stream
+from benchmarks.dialects import Dialect, Nats, Poller, Redis, Stream
+from benchmarks.etcd_dialect import Etcd
 from benchmarks.kafka_dialect import Kafka
 from tests.integration.kafka import why_not
 from tests.integration.servers import missing

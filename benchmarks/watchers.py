@@ -8,10 +8,9 @@ import time
 from attrs import define
 
 from benchmarks.crowd import Crowd
-from benchmarks.dialects import ETCD_KEY
 from benchmarks.figures import Sample
 from benchmarks.host import Invalid, on_core, resident
-from benchmarks.peers import EtcdServer
+from benchmarks.peers import ETCD_KEY, EtcdServer
 from confd.codec import bodies, headers, strict_json
 from confd.model import DEFAULT_NAMESPACE, Configuration
 

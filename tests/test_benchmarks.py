@@ -20,7 +20,8 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from benchmarks import controllers, growth, hits, million, outputs, polls, recovery, registrations, rollouts, watchdog
-from benchmarks.dialects import Dialect, Etcd, Kind, Message, Nats, Poller, Redis, Stream
+from benchmarks.dialects import Dialect, Kind, Message, Nats, Poller, Redis, Stream
+from benchmarks.etcd_dialect import Etcd
 from benchmarks.fanout import measure
 from benchmarks.figures import Figures, Sample, quantile, summary, table
 from benchmarks.findings import TINY, Bar, Finding, page, save
@@ -210,6 +211,11 @@ def _resp(*parts: bytes) -> bytes:
     return b"*3\r\n" + b"".join(part if part[:1] == b":" else b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
 
 
+def _frame(kind: int, payload: bytes = b"", flags: int = 0) -> bytes:
+    """Return a frame of HTTP/2; a watcher has one stream, and ignores its number."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags, 0, 0, 0, 0]) + payload
+
+
 #: What a server sends, and what an agent must make of it.
 CONVERSATIONS: list[tuple[Callable[[], Dialect], bytes, list[Message]]] = [
     (
@@ -240,11 +246,19 @@ CONVERSATIONS: list[tuple[Callable[[], Dialect], bytes, list[Message]]] = [
     ),
     (
         Etcd,
-        _chunked(
-            b'{"result":{"header":{},"created":true}}\n',
-            b'{"result":{"header":{},"events":[{"kv":{"key":"Y29uZmln","value":"ezF9"}}]}}\n',
-        ),
-        [Message(Kind.READY), Message(Kind.PUSHED, b"{1}")],
+        _frame(4, b"\0\3\0\0\0\x64")
+        + _frame(4, flags=1)
+        + _frame(1, b"\x88")
+        + _frame(0, b"\0\0\0\0\4\x0a\0\x18\1\0\0")
+        + _frame(6, b"12345678")
+        + _frame(0, b"\0\0\x0f\x5a\x0d\x12\x0b\x0a\6config\x2a")
+        + _frame(0, b"\1a"),
+        [
+            Message(Kind.PING, reply=_frame(4, flags=1)),
+            Message(Kind.READY),
+            Message(Kind.PING, reply=_frame(6, b"12345678", 1)),
+            Message(Kind.PUSHED, b"a"),
+        ],
     ),
 ]
 
