@@ -75,7 +75,9 @@ class Etcd:
 
 
 def _watched(response: bytes) -> Iterator[Message]:
-    """Yield what a C{WatchResponse} says: field 3 is C{created}, and 11 an event with a pair of key (1) and value (5)."""
+    """
+    Yield what a C{WatchResponse} says. Field 3 is C{created}; 11 is an event, whose field 2 has the value in field 5.
+    """
     for number, value in _fields(response):
         if number == 3:
             yield Message(Kind.READY)

@@ -33,7 +33,6 @@ from benchmarks.figures import Figures
 from benchmarks.findings import FOLDER, FULL, SHORT, TINY, Bar, Finding, Scale, save, say
 from benchmarks.plots import Chart
 from benchmarks.strategies import PROGRAMS, lacking
-from confd.web.server.site import Limits
 
 #: Mean interval of the polls of POLLER.
 _INTERVAL = 5.0
@@ -64,21 +63,18 @@ def pushes(scale: Scale) -> Finding:
                 runs.setdefault((strategy, agents), []).append(told)
                 say(f"  {strategy}, {agents} agents, {number + 1}: {told.whole:.0f} ms from the request to the last")
     by = {key: figures.middle(each) for key, each in runs.items()}
-    most = scale.agents[min(1, len(scale.agents) - 1)]
-    stream, watch = by["STREAM", most], by.get(("ETCD", most))
-    bars = [
-        Bar(
-            f"STREAM's p99 by etcd watch's, {most} agents",
-            _p99(stream) / _p99(watch) if watch else _NAN,
-            0.7,
-            least=False,
-        )
-    ]
+    # The middle size and the largest one; REDIS and NATS at the middle size.
+    sizes = sorted({scale.agents[len(scale.agents) // 2], scale.agents[-1]})
+    bars = []
+    for agents in sizes:
+        stream, watch = by["STREAM", agents], by.get(("ETCD", agents))
+        late = _p99(stream) / _p99(watch) if watch else _NAN
+        bars.append(Bar(f"STREAM's p99 by etcd watch's, {agents} agents", late, 0.5, least=False))
     for name in ("REDIS", "NATS"):
-        at = by.get((name, most))
-        bars.append(Bar(f"{name} by the raw broker, {most} agents", (at and at.ratio) or _NAN, 1.3, least=False))
+        at = by.get((name, sizes[0]))
+        bars.append(Bar(f"{name} by the raw broker, {sizes[0]} agents", (at and at.ratio) or _NAN, 1.3, least=False))
     bars += [
-        Bar("kB a stream reader", stream.kilobytes, 12, least=False),
+        Bar("kB a stream reader", stream.kilobytes, 8, least=False),
         Bar("kB a stream reader by etcd's", stream.kilobytes / watch.kilobytes if watch else _NAN, 0.2, least=False),
     ]
     names = {"POST": "post", "p50": "p50", "p99": "p99", "last": "last", "whole": "whole", "raw last": "raw_last"}
@@ -111,9 +107,7 @@ def _p99(found: Figures) -> float:
 
 def proofs(scale: Scale) -> Finding:
     """Measure the reports a second, and the time until all agents have proved a change."""
-    # An agent takes two connections, and a controller limits its connections.
-    sizes = [agents for agents in scale.agents if 2 * agents <= Limits().connections]
-    found = [proof.prove(agents, scale.rounds, max(1.0, scale.seconds)) for agents in sizes]
+    found = [proof.prove(agents, scale.rounds, max(1.0, scale.seconds)) for agents in scale.agents]
     return Finding(
         "proof",
         "Reports a second, and the time to proven convergence",
@@ -128,7 +122,13 @@ def proofs(scale: Scale) -> Finding:
             }
             for each in found
         ],
-        [Bar("reports per second", max(each.reports for each in found), 5000)],
+        [
+            Bar("reports per second", max(each.reports for each in found), 8000),
+            *(
+                Bar(f"ms until {each.agents} agents have proved", each.proven, 0.25 * each.agents, least=False)
+                for each in (found[0], found[-1])
+            ),
+        ],
         [Chart("ms until proven", [(f"{each.agents} agents", each.proven) for each in found], ("",))],
     )
 

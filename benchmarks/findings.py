@@ -30,7 +30,8 @@ class Scale:
     @ivar times: the turns of each server.
     @ivar agents: numbers of agents that listen for a publish.
     @ivar rounds: publishes for each number of agents.
-    @ivar known: agents in the registry, few and many; C{versions}: the length of the history, likewise.
+    @ivar known: agents in the registry, few and many; C{versions}: the length of the history, likewise; C{namespaces},
+        likewise.
     @ivar returning: agents that lose their controller.
     @ivar outages: lengths of the outages, in seconds.
     """
@@ -42,13 +43,14 @@ class Scale:
     rounds: int
     known: tuple[int, int]
     versions: tuple[int, int]
+    namespaces: tuple[int, int]
     returning: int
     outages: Sequence[float]
 
 
-TINY = Scale("tiny", 0.2, 1, (10,), 1, (10, 50), (1, 100), 20, (0.5,))
-SHORT = Scale("short", 1, 5, (1000,), 10, (100, 10_000), (1, 100_000), 500, (2,))
-FULL = Scale("full", 3, 5, (1000, 5000, 8000), 20, (100, 100_000), (1, 1_000_000), 2000, (2, 10))
+TINY = Scale("tiny", 0.2, 1, (10,), 1, (10, 50), (1, 100), (1, 5), 20, (0.5,))
+SHORT = Scale("short", 1, 5, (1000,), 10, (100, 10_000), (1, 100_000), (1, 1000), 500, (2,))
+FULL = Scale("full", 3, 5, (1000, 5000, 8000), 20, (100, 1_000_000), (1, 1_000_000), (1, 10_000), 2000, (2, 10))
 
 
 @frozen

@@ -1,45 +1,98 @@
 """
-Do polls, publishes and reports take longer with more registered agents and a longer history?
+What do more registered agents, a longer history and more namespaces cost a controller?
 
-Run it with C{python -m benchmarks.growth}.
+Each of them grows alone. Run it with C{python -m benchmarks.growth}.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from statistics import median
+from typing import Any
+
+from attrs import evolve, frozen
 
 from benchmarks import fanout, proof
 from benchmarks.contest import authorization, scratch, tag_of
 from benchmarks.crowd import Crowd
 from benchmarks.findings import Bar, Finding, Scale, main, say
-from benchmarks.host import on_core
+from benchmarks.host import on_core, resident
 from benchmarks.load import Target, as_fast_as_it_goes
 from benchmarks.plots import Chart
 from confd.codec import bodies
-from tests.integration.fleet import AGENT, Fleet, request
+from tests.integration.fleet import AGENT, Fleet, eventually, request
 
 CONNECTIONS = 64
 
+#: Seconds that a start may take: far more than it takes, so that a slow one has a figure.
+START_SECONDS = 300
+
+_NAMESPACES = """
+    WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers LIMIT ?)
+    INSERT INTO namespaces (name) SELECT 'team-' || n FROM numbers
+"""
+
+_FIRST_VERSIONS = """
+    INSERT INTO revisions (namespace, version, epoch, document, checksum, poll_interval, author, comment, created_at)
+    SELECT name, 1, epoch, document, checksum, poll_interval, author, comment, created_at
+    FROM namespaces, revisions WHERE name <> 'default' AND namespace = 'default' AND version = 1
+"""
+
+
+@frozen
+class Size:
+    """The rows in the database of a controller."""
+
+    agents: int
+    versions: int
+    namespaces: int
+
+    def __str__(self) -> str:
+        return f"{self.agents} agents, {self.versions} versions, {self.namespaces} namespaces"
+
+
+@frozen
+class Start:
+    """
+    The start of a controller.
+
+    @ivar answered: seconds until it answers a poll; C{loaded}: until it knows all agents.
+    @ivar megabytes: its memory then, in units of 1 000 000 bytes.
+    """
+
+    answered: float
+    loaded: float
+    megabytes: float
+
 
 @contextmanager
-def grown(agents: int, versions: int) -> Iterator[Fleet]:
-    """Run a controller with so many registered agents and versions."""
+def grown(size: Size) -> Iterator[tuple[Fleet, Start]]:
+    """Run a controller with so many rows."""
     with scratch() as folder:
         fleet = Fleet(folder, 300)
-        process = fleet.controller("--log-level", "warn")
+        process = fleet.controller("--log-level", "warn", "--max-agents", str(2 * size.agents + 1000))
         try:
             process.start()
             tag = bodies.parse_configuration(request("GET", f"{fleet.url}/api/v1/config", auth=AGENT).body).tag
             process.stop()
             with closing(sqlite3.connect(folder / "controller.db")) as connection:
-                proof.fill(connection, agents, type(tag)(tag.cluster, tag.epoch, versions))
+                proof.fill(connection, size.agents, evolve(tag, version=size.versions))
+                if size.namespaces > 1:
+                    with connection:
+                        connection.execute(_NAMESPACES, (size.namespaces - 1,))
+                        connection.execute(_FIRST_VERSIONS)
+            began = time.monotonic()
             with on_core(0):
-                process.start()
-            yield fleet
+                process.start(wait=False)
+            poll = lambda: request("GET", f"{fleet.url}/api/v1/config", auth=AGENT).status == 200  # noqa: E731
+            eventually(poll, START_SECONDS)
+            answered = time.monotonic() - began
+            eventually(process.up, START_SECONDS)
+            yield fleet, Start(answered, time.monotonic() - began, resident(process.pid) / 1e6)
         finally:
             fleet.close()
 
@@ -85,34 +138,41 @@ LOOKS: dict[str, Callable[[Fleet, Scale], float]] = {
 
 
 def measure(scale: Scale) -> Finding:
-    """Measure with few and with many, in turn, and compare the medians."""
-    sizes = [(agents, versions) for agents in scale.known for versions in scale.versions]
-    found: dict[tuple[int, int], list[list[float]]] = {each: [] for each in sizes}
-    for number in range(max(1, scale.times // 2)):
-        for size in sizes:
-            with grown(*size) as fleet:
-                found[size].append([look(fleet, scale) for look in LOOKS.values()])
-            say(f"  {size[0]} agents, {size[1]} versions, {number + 1}: {found[size][-1]}")
-    middles = {size: [median(each) for each in zip(*runs, strict=True)] for size, runs in found.items()}
-    table = [
-        {"known agents": agents, "versions": versions} | dict(zip(LOOKS, middles[agents, versions], strict=True))
-        for agents, versions in sizes
+    """Measure a small controller, and one for each part that has grown, in turn; compare the medians."""
+    small = Size(*(few for few, _ in (scale.known, scale.versions, scale.namespaces)))
+    large = [
+        evolve(small, agents=scale.known[1]),
+        evolve(small, versions=scale.versions[1]),
+        evolve(small, namespaces=scale.namespaces[1]),
     ]
-    few, many = middles[sizes[0]], middles[sizes[-1]]
+    runs: dict[Size, list[dict[str, float]]] = {each: [] for each in (small, *large)}
+    for number in range(max(1, scale.times // 2)):
+        for size, found in runs.items():
+            with grown(size) as (fleet, start):
+                found.append(_columns(start) | {name: look(fleet, scale) for name, look in LOOKS.items()})
+            say(f"  {size}, {number + 1}: {found[-1]}")
+    middles = {size: {name: median(each[name] for each in found) for name in found[0]} for size, found in runs.items()}
+    table: list[dict[str, Any]] = [
+        {"known agents": size.agents, "versions": size.versions, "namespaces": size.namespaces} | middle
+        for size, middle in middles.items()
+    ]
+    bars = [
+        Bar(f"{name}, {size}, by the small controller", middles[size][name] / middles[small][name], 1.2, least=False)
+        for size in large
+        for name in LOOKS
+    ]
+    slowest = max(middle["s to a poll"] for middle in middles.values())
     return Finding(
         "growth",
-        "What more agents and more versions cost",
+        "What more agents, versions and namespaces cost",
         table,
-        [Bar(f"{name}: most by least", many[at] / few[at], 1.2, least=False) for at, name in enumerate(LOOKS)],
-        [
-            Chart(
-                name,
-                [(f"{agents} agents, {versions}", middles[agents, versions][at]) for agents, versions in sizes],
-                ("",),
-            )
-            for at, name in enumerate(LOOKS)
-        ],
+        [Bar("s from the start to the answer to a poll", slowest, 5, least=False), *bars],
+        [Chart(name, [(str(size), middle[name]) for size, middle in middles.items()], ("",)) for name in LOOKS],
     )
+
+
+def _columns(start: Start) -> dict[str, float]:
+    return {"s to a poll": start.answered, "s until loaded": start.loaded, "MB": start.megabytes}
 
 
 if __name__ == "__main__":

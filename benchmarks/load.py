@@ -16,7 +16,8 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
@@ -32,12 +33,28 @@ end
 """
 
 
+#: Build all requests at the start, and send one after the other.
+_TURNS = """
+function init()
+    for number, more in ipairs(asked) do
+        for name, value in pairs(wrk.headers) do more[name] = more[name] or value end
+        asked[number] = wrk.format(nil, nil, more)
+    end
+end
+function request()
+    turn = turn % #asked + 1
+    return asked[turn]
+end
+"""
+
+
 @frozen
 class Target:
     """
     A request that the load repeats, and the server that answers it.
 
     @ivar pid: the process of the server.
+    @ivar turns: more headers, by which the requests differ; these requests take turns.
     """
 
     url: str
@@ -45,12 +62,16 @@ class Target:
     method: str = "GET"
     headers: Mapping[str, str] = field(factory=dict)
     body: str = ""
+    turns: Sequence[Mapping[str, str]] = ({},)
 
-    def request(self) -> bytes:
-        """Return the bytes of the request."""
+    def requests(self) -> Sequence[bytes]:
+        """Return the bytes of the requests."""
+        return [self._request(headers) for headers in self.turns]
+
+    def _request(self, more: Mapping[str, str]) -> bytes:
         parts = urlsplit(self.url)
         where = parts.path + (f"?{parts.query}" if parts.query else "")
-        head = {"Host": parts.netloc} | dict(self.headers)
+        head = {"Host": parts.netloc} | dict(self.headers) | dict(more)
         if self.body:
             head["Content-Length"] = str(len(self.body))
         lines = [f"{self.method} {where} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
@@ -88,7 +109,7 @@ def as_fast_as_it_goes(target: Target, connections: int, seconds: float) -> Rate
 def at_a_rate(target: Target, rate: float, connections: int, seconds: float) -> Rate:
     """Send requests at a fixed rate a second; see the module."""
     before = processor_time(target.pid)
-    times, wrong = Schedule(target.request(), _address(target), connections).run(rate, seconds)
+    times, wrong = Schedule(cycle(target.requests()), _address(target), connections).run(rate, seconds)
     spent = processor_time(target.pid) - before
     return Rate(len(times) / seconds, 1e6 * spent / max(len(times), 1), _p99(times), wrong)
 
@@ -97,6 +118,9 @@ def _wrk(target: Target, connections: int, seconds: int) -> tuple[int, int, floa
     lines = [f"wrk.method = {json.dumps(target.method)}"]
     lines += [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in target.headers.items()]
     lines += [f"wrk.body = {json.dumps(target.body)}"] if target.body else []
+    if len(target.turns) > 1:
+        lines += [f"asked[{number}] = {_table(more)}" for number, more in enumerate(target.turns, 1)]
+        lines = ["local asked, turn = {}, 0", *lines, _TURNS]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write("\n".join(lines) + _DONE)
         script.flush()
@@ -106,8 +130,13 @@ def _wrk(target: Target, connections: int, seconds: int) -> tuple[int, int, floa
     return count, wrong, p99 / 1000
 
 
+def _table(values: Mapping[str, str]) -> str:
+    """Return a table in Lua."""
+    return "{" + ", ".join(f"[{json.dumps(name)}] = {json.dumps(value)}" for name, value in values.items()) + "}"
+
+
 def _closed(target: Target, connections: int, seconds: float) -> tuple[int, int, float]:
-    times, wrong = Schedule(target.request(), _address(target), connections).run(sys.float_info.max, seconds)
+    times, wrong = Schedule(cycle(target.requests()), _address(target), connections).run(sys.float_info.max, seconds)
     return len(times), wrong, _p99(times)
 
 
@@ -122,9 +151,9 @@ def _p99(times: list[float]) -> float:
 
 @define(eq=False)
 class Schedule:
-    """Requests that are due at fixed times, on persistent connections."""
+    """Requests without end that are due at fixed times, on persistent connections."""
 
-    _request: bytes
+    _requests: Iterator[bytes]
     _address: tuple[str, int]
     _connections: int
     _epoll: select.epoll = field(factory=select.epoll)
@@ -170,7 +199,7 @@ class Schedule:
                 self._take(max(0.0, min(due - now, 0.1)) if self._free else 0.1)
 
     def _send(self, connection: socket.socket, due: float) -> None:
-        connection.sendall(self._request)
+        connection.sendall(next(self._requests))
         self._busy[connection.fileno()] = connection, due, b""
 
     def _take(self, seconds: float) -> None:

@@ -10,6 +10,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+
+from attrs import evolve
 
 from benchmarks.contest import (
     authorization,
@@ -29,6 +32,9 @@ from benchmarks.plots import Chart
 from tests.integration.fleet import AGENT, Fleet, request
 
 CONNECTIONS = 64
+
+#: Names of two rows: requests that the response cache does not hold, and requests of many agents.
+LENGTH, TOKENS = "confd, not remembered", "confd, agents with tokens"
 
 
 @contextmanager
@@ -54,6 +60,20 @@ def confd_at_length() -> Iterator[Target]:
 
 
 @contextmanager
+def confd_with_tokens(agents: int) -> Iterator[Target]:
+    """Run a controller; so many agents poll in turn, each with its own token."""
+    with controller() as fleet:
+        target = polled(fleet)
+        yield evolve(target, turns=[_holder(fleet, f"agent-{number}") for number in range(agents)])
+
+
+def _holder(fleet: Fleet, name: str) -> dict[str, str]:
+    body = {"agent_id": name, "hostname": "bench"}
+    token = request("POST", f"{fleet.url}/api/v1/register", body, AGENT).json()["token"]
+    return authorization((name, token)) | {"X-Agent-ID": name}
+
+
+@contextmanager
 def a_file() -> Iterator[Target]:
     """Run nginx with a file that does not change."""
     with nginx() as server:
@@ -70,7 +90,8 @@ def a_key() -> Iterator[Target]:
 
 def measure(scale: Scale) -> Finding:
     """Measure each server."""
-    makers = {"confd": confd, "confd, not remembered": confd_at_length, "nginx": a_file, "etcd": a_key}
+    holders = partial(confd_with_tokens, scale.agents[0])
+    makers = {"confd": confd, TOKENS: holders, LENGTH: confd_at_length, "nginx": a_file, "etcd": a_key}
     found = contest(makers, CONNECTIONS, scale)
     return Finding(
         "polls",
@@ -79,8 +100,10 @@ def measure(scale: Scale) -> Finding:
         [
             Bar("confd by nginx's static 304", ratio(found, "nginx"), 0.5),
             Bar("confd by nginx's static 304, per CPU second", ratio(found, "nginx", per_cpu=True), 0.5),
-            Bar("confd by etcd's JSON gateway", ratio(found, "etcd"), 5),
-            Bar("confd by etcd's JSON gateway, per CPU second", ratio(found, "etcd", per_cpu=True), 5),
+            Bar("confd by etcd's JSON gateway", ratio(found, "etcd"), 8),
+            Bar("confd by etcd's JSON gateway, per CPU second", ratio(found, "etcd", per_cpu=True), 8),
+            Bar(f"{LENGTH}, by etcd's JSON gateway", ratio(found, "etcd", LENGTH), 2.5),
+            Bar(f"{TOKENS}, by one agent", ratio(found, "confd", TOKENS), 0.9),
         ],
         [
             Chart("Polls per second", [(name, rate.second) for name, rate in found.items()]),

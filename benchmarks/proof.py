@@ -105,7 +105,9 @@ def prove(agents: int, rounds: int, flood_seconds: float = FLOOD_SECONDS) -> Pro
     @raise Invalid: if a process fails.
     """
     # The long interval keeps polls out: the stream and the reports are measured.
-    with controller("--default-poll-interval", "300") as (fleet, process):
+    # An agent takes two connections: one for the stream, and one for reports.
+    connections = str(2 * agents + 1000)
+    with controller("--default-poll-interval", "300", "--max-connections", connections) as (fleet, process):
         with on_core(0):
             process.start()
         crowd = reporters(fleet, agents)

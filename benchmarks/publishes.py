@@ -54,7 +54,10 @@ def measure(scale: Scale) -> Finding:
         "publishes",
         "Durable publishes",
         [row for writers, rates in found.items() for row in columns(rates, writers=writers)],
-        [Bar(f"confd by etcd's JSON gateway, {WRITERS[-1]} writers", ratio(found[WRITERS[-1]], "etcd"), 1)],
+        [
+            Bar(f"confd by etcd's JSON gateway, {WRITERS[-1]} writers", ratio(found[WRITERS[-1]], "etcd"), 0.75),
+            Bar(f"µs of processor time, {WRITERS[-1]} writers", found[WRITERS[-1]]["confd"].cpu, 150, least=False),
+        ],
         [
             Chart(f"Publishes per second, {writers} writers", [(name, rate.second) for name, rate in rates.items()])
             for writers, rates in found.items()

@@ -31,6 +31,7 @@ from benchmarks.proof import pages, prove
 from confd.codec import sse
 from tests.budgets import budget
 from tests.controller.store.postgres.server import why_missing as postgres_missing
+from tests.integration.fleet import ADMIN, request
 from tests.integration.kafka import why_not
 from tests.integration.servers import missing
 
@@ -104,7 +105,7 @@ class QuestionTests(SynchronousTestCase):
         self._whole(found)
         self.assertEqual(
             sorted({str(row["who"]) for row in found.table} | set(found.missing)),
-            ["confd", "confd, not remembered", "etcd", "nginx"],
+            ["confd", polls.TOKENS, polls.LENGTH, "etcd", "nginx"],
         )
 
     def test_registrations(self) -> None:
@@ -122,8 +123,11 @@ class QuestionTests(SynchronousTestCase):
         self._whole(recovery.measure(TINY))
 
     def test_growth(self) -> None:
-        with growth.grown(5, 3) as fleet:
+        with growth.grown(growth.Size(5, 3, 4)) as (fleet, start):
+            self.assertLessEqual(start.answered, start.loaded)
             self.assertEqual(fleet.current()["version"], 3)
+            names = request("GET", f"{fleet.url}/api/v1/namespaces", auth=ADMIN).json()
+            self.assertEqual(len(names), 4)
             for look in growth.LOOKS.values():
                 self.assertGreaterEqual(look(fleet, TINY), 0)
 
