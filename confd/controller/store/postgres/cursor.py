@@ -18,12 +18,17 @@ DIALECT = Dialect(
     touch="""
         UPDATE agents SET last_poll = polled.value FROM json_each_text(?::json) AS polled
         WHERE agents.id = polled.key AND (last_poll IS NULL OR last_poll < polled.value)""",
+    # LATERAL with a limit finds each row by its primary key, whatever the planner knows of the tables.
     load_reported=f"""
         SELECT EXISTS (SELECT 1 FROM rollouts WHERE {OPEN}),
             '[' || coalesce(string_agg('[' || keys.key || ',' || to_json(a.namespace) || ','
             || coalesce(a.report, 'null') || ',' || coalesce(o.outcome, 'null') || ']', ','), '') || ']'
-        FROM json_each(?) AS keys JOIN agents AS a ON a.id = keys.value ->> 0 LEFT JOIN outcomes AS o
-        ON o.namespace = a.namespace AND o.version = CAST(keys.value ->> 1 AS bigint) AND o.agent_id = a.id""",
+        FROM json_each(?) AS keys
+        JOIN LATERAL (SELECT * FROM agents WHERE id = keys.value ->> 0 LIMIT 1) AS a ON TRUE
+        LEFT JOIN LATERAL (
+            SELECT outcome FROM outcomes
+            WHERE namespace = a.namespace AND version = CAST(keys.value ->> 1 AS bigint) AND agent_id = a.id LIMIT 1
+        ) AS o ON TRUE""",
 )
 
 

@@ -17,6 +17,10 @@ from confd.reports import Report, VersionOutcome
 #: Summaries of a namespace that are kept.
 SUMMARIES_KEPT = 10_000
 
+#: Takes a list of agent, report and time.
+STORE_REPORTS = """
+    UPDATE agents SET report = value ->> 1, reported_at = value ->> 2 FROM json_each(?) WHERE agents.id = value ->> 0"""
+
 _OUTCOME = msgspec.json.Decoder(VersionOutcome)
 
 #: Number of the key, and of its agent: the namespace, the last report, and the outcome of the version.
@@ -57,11 +61,7 @@ def store_outcomes(cursor: Cursor, taken: Sequence[tuple[ReceivedReport, Version
     if not taken:
         return
     rows = {each.agent_id: (each.agent_id, each.report, headers.rfc3339(each.at)) for each, _ in taken}
-    cursor.execute(
-        """UPDATE agents SET report = value ->> 1, reported_at = value ->> 2
-        FROM json_each(?) WHERE agents.id = value ->> 0""",
-        (_text(rows.values()),),
-    )
+    cursor.execute(STORE_REPORTS, (_text(rows.values()),))
     made = {
         (each.agent_id, each.report.tag.version): (each.namespace, each.report.tag.version, each.agent_id, outcome)
         for each, outcome in taken
