@@ -35,6 +35,7 @@ FLOORS: tuple[dict[str, str], ...] = (
         "roots": "runtime.setting runtime.setting_types runtime.environment runtime.options"
         " runtime.settings.* runtime.logs runtime.log_file"
         " runtime.systemd runtime.daemon runtime.listener runtime.listen_address runtime.pid_file runtime.unix_signals"
+        " runtime.prompt_writes"
         " brokers.factory dev cli.* testing.* *.tap *.composition *.factories"
     },
 )
@@ -71,6 +72,7 @@ LATE = {
     "runtime.listen_address": "plug-ins",
     "runtime.listener": "TLS, for an endpoint with a certificate",
     "runtime.metrics": "prometheus_client, for the first scrape",
+    "runtime.prompt_writes": "epoll, which only Linux has",
     "runtime.tls_on_demand": "TLS, for the first connection that uses it",
     "web.api.routes": "Klein, for the first request whose path is not in the dictionary",
     "web.openapi.pages": "the API document, for the first client that asks for it",

@@ -26,6 +26,7 @@ from confd.runtime.logs import LogOutput, LogSettings, observer
 from confd.runtime.offload import RunInThread
 from confd.runtime.options import RoleOptions, reread
 from confd.runtime.pid_file import PidFile
+from confd.runtime.prompt_writes import write_promptly
 from confd.runtime.reactor import Reactor
 from confd.runtime.reload import ReloadedFiles
 from confd.runtime.systemd import Notifier
@@ -103,6 +104,7 @@ def make_daemon(
 
     reactor = cast(Reactor, installed)
     use_monotonic_clock(reactor)
+    write_promptly(reactor)
     twistd: Mapping[str, object] = options.parent or {}
     daemon = Daemon(name, reactor, options.settings, twistd, options.pid_file, options.remarks, options.spell)
     terminal = Terminal(bool(twistd.get("nodaemon") or twistd.get("debug")))
