@@ -182,9 +182,8 @@ class Subscriber(EventStream):
 
     def send(self, shown: EncodedConfig) -> int:
         """Send a configuration, unless it is not newer than the last; return the bytes that were written."""
-        if shown.order > self.order and self.takes_more:
+        if shown.order > self.order and self.write(shown.frame):
             self.order = shown.order
-            self.write(shown.frame)
             return len(shown.frame)
         return 0
 

@@ -22,14 +22,17 @@ HEARTBEAT_SECONDS = 10.0
 STALLED_MAX_SECONDS, MIN_BYTES_PER_SECOND = 10.0, 8192
 
 
-def flush(transport: ITransport) -> None:
+def send(transport: ITransport, data: bytes) -> None:
     """
-    Send now what a transport has to write, not in the next turn of the reactor.
+    Send now what a connection takes, not in the next turn of the reactor.
 
-    The reactor sends what does not fit, and finds an error again. It sends all for a transport of another kind, as TLS.
+    The reactor sends the rest, and finds an error again. It sends all for a transport of another kind, as TLS.
     """
-    if isinstance(transport, FileDescriptor) and transport.connected and not transport.disconnecting:
-        transport.doWrite()
+    sent: object = 0
+    if isinstance(transport, FileDescriptor) and not (transport.dataBuffer or transport._tempDataLen):
+        sent = transport.writeSomeData(data) if transport.connected and not transport.disconnecting else 0
+    if sent != len(data):
+        transport.write(data[sent:] if isinstance(sent, int) else data)
 
 
 class StreamingAnswer:
@@ -78,7 +81,7 @@ class EventStream:
         self.done: Deferred[None] = Deferred(lambda _: self.stopProducing())
 
     def begin(self) -> None:
-        """Send the headers, and enter the stream among the open ones."""
+        """Send the headers, and enter the stream among the open ones; the response to HEAD ends with its headers."""
         self._streams.enter(self)
         self._request.setHeader("Content-Type", sse.CONTENT_TYPE)
         # A proxy that buffers or compresses would hold the events back.
@@ -86,18 +89,22 @@ class EventStream:
         self._request.setHeader("X-Accel-Buffering", "no")
         self._request.registerProducer(self, True)
         self._request.write(sse.COMMENT)
+        if self._request.method == b"HEAD":
+            self.end()
 
     @property
     def takes_more(self) -> bool:
         """Whether L{write} sends what it is given; if not, L{catch_up} is called once the connection has room."""
         return self._cut is None and not self.done.called
 
-    def write(self, frame: bytes) -> None:
-        """Send an event, or skip it while the connection is full."""
-        if self.takes_more:
-            self._owed = len(frame)
-            self._request.write(frame)
-            flush(self._request.channel.transport)
+    def write(self, frame: bytes) -> bool:
+        """Send an event, or skip it while the connection is full; return whether it was sent."""
+        if not self.takes_more:
+            return False
+        request, self._owed = self._request, len(frame)
+        request.sentLength += len(frame)
+        send(request.channel.transport, self._streams.chunk(frame) if request.chunked else frame)
+        return True
 
     def catch_up(self) -> object:
         """Send the newest of the skipped events: the connection has room again."""
@@ -160,6 +167,8 @@ class Streams(Generic[S]):
         self.clock = clock
         # A dictionary in place of a set: it keeps the order of arrival.
         self._open: dict[str, dict[S, None]] = {}
+        #: The event that was written last, and its bytes in a chunked response; most streams get the same one.
+        self._chunk = b"", b""
 
     def __len__(self) -> int:
         return sum(map(len, self._open.values()))
@@ -171,6 +180,12 @@ class Streams(Generic[S]):
     def of(self, namespace: str) -> list[S]:
         """Return the open streams of a namespace, in order of arrival."""
         return list(self._open.get(namespace, ()))
+
+    def chunk(self, frame: bytes) -> bytes:
+        """Return an event as one chunk: RFC 9112, section 7.1."""
+        if frame is not self._chunk[0]:
+            self._chunk = frame, b"%x\r\n%s\r\n" % (len(frame), frame)
+        return self._chunk[1]
 
     def enter(self, stream: S) -> None:
         """Add an open stream."""

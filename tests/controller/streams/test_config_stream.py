@@ -65,6 +65,16 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(reply.headers["x-accel-buffering"], "no")
         self.assertFalse(reply.whole)
 
+    def test_head_is_complete_and_opens_no_stream(self) -> None:
+        caller = self.harness.caller()
+        caller.ask("HEAD", STREAM, auth=AGENT)
+        reply = caller.answer()
+        assert reply is not None
+        self.assertEqual((reply.status, reply.headers["content-type"], reply.body), (200, "text/event-stream", b""))
+        self.assertEqual(len(self.harness.config_stream), 0)
+        self.publish()
+        self.assertEqual(caller.get(CONFIG, auth=AGENT).status, 200)
+
     def test_an_event_is_the_body_of_a_poll(self) -> None:
         polled = self.harness.caller().get(CONFIG, auth=AGENT)
         (event,) = self.listen().events()
@@ -277,9 +287,10 @@ class StreamTests(SynchronousTestCase):
 
 
 class FakeTransport:
-    """A connection that can only be cut."""
+    """A connection that takes bytes, and can be cut."""
 
-    aborted = False
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self.write, self.aborted = write, False
 
     def abortConnection(self) -> None:
         """Cut it."""
@@ -289,9 +300,11 @@ class FakeTransport:
 class FakeRequest:
     """As much of a request as a reader needs; a crowd of real ones would take minutes."""
 
+    method, chunked, sentLength = b"GET", 0, 0
+
     def __init__(self) -> None:
         self.channel = self
-        self.transport = FakeTransport()
+        self.transport = FakeTransport(self.write)
         self.producer: Any = None
         self.written = b""
         self.finished = False
@@ -390,7 +403,7 @@ class CrowdTests(SynchronousTestCase):
     def test_a_reader_with_a_defect(self) -> None:
         """It harms nobody else, now or later."""
         crowd = Crowd(2 * SUBSCRIBERS_PER_TURN)
-        crowd.requests[SUBSCRIBERS_PER_TURN + 5].write = lambda _: 1 / 0  # type: ignore[assignment,method-assign]
+        crowd.requests[SUBSCRIBERS_PER_TURN + 5].transport.write = lambda _: 1 / 0  # type: ignore[assignment,method-assign]
         for _ in range(2):
             crowd.publish()
             crowd.clock.advance(0)

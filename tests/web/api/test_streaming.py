@@ -5,15 +5,19 @@ from __future__ import annotations
 import gc
 import weakref
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http import toChunk
 
 from confd.web.api.endpoint import ANYONE, Call, endpoint
-from confd.web.api.streaming import StreamingAnswer, flush
+from confd.web.api.streaming import EventStream, StreamingAnswer, send
+from confd.web.api.streaming import Streams as OpenStreams
 from confd.web.auth.basic import BasicAuth
 from tests.conversation import Conversation, serve
 
@@ -113,15 +117,14 @@ class Socket(FileDescriptor):
         return len(taken)
 
 
-class FlushTests(SynchronousTestCase):
-    """L{flush}."""
+class SendTests(SynchronousTestCase):
+    """L{send}."""
 
     def written(self, room: int | BaseException) -> Socket:
-        """Write ten bytes to a connection, and flush it."""
+        """Send ten bytes to a connection."""
         self.reactor = MemoryReactor()
         socket = Socket(self.reactor, room)
-        socket.write(b"0123456789")
-        flush(socket)
+        send(socket, b"0123456789")
         return socket
 
     def test_bytes_are_sent_at_once_and_none_is_left_for_the_reactor(self) -> None:
@@ -135,24 +138,46 @@ class FlushTests(SynchronousTestCase):
         socket.doWrite()
         self.assertEqual((socket.sent, self.reactor.getWriters()), (b"0123456789", []))
 
+    @given(st.lists(st.tuples(st.binary(max_size=9), st.integers(0, 9), st.booleans()), max_size=20))
+    def test_any_room_keeps_the_order_of_the_bytes(self, turns: list[tuple[bytes, int, bool]]) -> None:
+        socket = self.written(0)
+        expected = b"0123456789"
+        for data, room, ready in turns:
+            socket.room = room
+            if ready:
+                socket.doWrite()
+            send(socket, data)
+            expected += data
+        socket.room = len(expected)
+        socket.doWrite()
+        self.assertEqual(socket.sent, expected)
+
     def test_reactor_finds_the_error_of_a_lost_connection_again(self) -> None:
         socket = self.written(CONNECTION_LOST)
         self.assertEqual(self.reactor.getWriters(), [socket])
         self.assertIs(socket.doWrite(), CONNECTION_LOST)
 
-    def test_reactor_ends_a_connection_that_closes_once_all_is_sent(self) -> None:
+    def test_nothing_follows_the_end_of_a_connection(self) -> None:
         socket = self.written(4)
         socket.room = 99
         socket.loseConnection()
-        flush(socket)
+        send(socket, b"more")
         self.assertEqual((socket.sent, self.reactor.getWriters()), (b"0123", [socket]))
-
-    def test_connection_that_is_gone_and_one_of_another_kind_are_left_alone(self) -> None:
-        socket = self.written(4)
-        socket.room, socket.connected = 99, 0
-        flush(socket)
+        socket.connected = 0
+        send(socket, b"more")
         self.assertEqual(socket.sent, b"0123")
+
+    def test_connection_of_another_kind_gets_all(self) -> None:
         other = StringTransport()
-        other.write(b"all")
-        flush(other)
+        send(other, b"all")
         self.assertEqual(other.value(), b"all")
+
+
+class ChunkTests(SynchronousTestCase):
+    """L{Streams.chunk}."""
+
+    @given(st.lists(st.sampled_from([b"a", b"bb", b"c" * 255]), max_size=6))
+    def test_each_event_is_a_chunk_of_its_length(self, frames: list[bytes]) -> None:
+        streams: OpenStreams[EventStream] = OpenStreams(Clock())
+        for frame in frames:
+            self.assertEqual(streams.chunk(frame), b"".join(toChunk(frame)))
