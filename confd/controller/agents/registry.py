@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
@@ -149,8 +149,7 @@ class Registry(Service):
         @raise TooMany: C{too_many_agents}, C{too_many_registrations}.
         """
         agent_id = registration.agent_id
-        there = self._rows.find(agent_id)
-        new = there is None
+        new = (there := self._rows.find(agent_id)) is None
         if there is not None and there.token:
             if token:
                 self.agent_tokens.check_replacement(agent_id, self.poll_interval(there.namespace), self.shared)
@@ -195,8 +194,7 @@ class Registry(Service):
             return False
         before, session = record.report.session if record.report else "", received.report.session
         # The row may hold this report, and later ones, since before the change was heard of.
-        newer = record.reported_at is None or received.at > record.reported_at
-        if newer and before and session and before != session:
+        if (record.reported_at is None or received.at > record.reported_at) and "" != before != session != "":
             self.duplicates.turned(record.id, before, session)
         self._rows.replace(evolve(record, report=received.report, reported_at=received.at))
         self.newcomers.proven(record.id)
@@ -276,9 +274,12 @@ class Registry(Service):
 
     def page(self, namespace: str, limit: int, after: str, state: str | None) -> list[AgentRecord]:
         """Return at most C{limit} agents of a namespace, in a state if one is named, by id, after C{after}."""
-        liveness = self.liveness(namespace)
-        records = self._rows.after(namespace, after)
-        return list(islice((each for each in records if state is None or liveness.state_of(each) == state), limit))
+        records, state_of = self._rows.after(namespace, after), self.liveness(namespace).state_of
+        return list(islice((each for each in records if state is None or state_of(each) == state), limit))
+
+    def ids_after(self, namespace: str, after: str, limit: int) -> Sequence[str]:
+        """Return the ids of at most C{limit} agents of a namespace that follow an id, in order."""
+        return self._rows.ids_after(namespace, after, limit)
 
     def liveness(self, namespace: str) -> Liveness:
         """Return the liveness of the agents of a namespace, as of now."""

@@ -67,6 +67,12 @@ class KnownAgents:
                 del self.ids[record.namespace]
         return record
 
+    def ids_after(self, namespace: str, agent_id: str, limit: int) -> Sequence[str]:
+        """Return the ids of at most C{limit} agents of a namespace that follow an id, in order."""
+        ids = self.ids.get(namespace, [])
+        start = bisect_right(ids, agent_id)
+        return ids[start : start + limit]
+
     def after(self, namespace: str, agent_id: str) -> Iterator[AgentRecord]:
         """Yield the agents of a namespace, by id, that follow an id."""
         ids = self.ids.get(namespace, [])

@@ -24,7 +24,8 @@ class IProgress(Interface):
 
     def summary(namespace: str, version: int | None) -> Deferred[ConvergenceSummary]:
         """
-        Fire with the convergence of a version.
+        Fire with the convergence of a version. A large fleet is counted over many turns of the reactor, each agent as
+        of the turn that looks at it.
 
         @raise NotFound: C{unknown_namespace}, C{unknown_version}.
         @raise Gone: C{convergence_pruned}.
@@ -32,8 +33,8 @@ class IProgress(Interface):
 
     def laggards(namespace: str, version: int | None, limit: int) -> Deferred[Sequence[LaggingAgent]]:
         """
-        Fire with at most C{limit} agents that are behind, the most urgent first; with none for a version that only
-        L{summary} still knows.
+        Fire with at most C{limit} agents that are behind, the most urgent first, and at most 100 of each state;
+        with none for a version that only L{summary} still knows.
         """
 
     def selected(

@@ -54,9 +54,8 @@ class PropagationMetrics:
             self._propagation.observe(took / 1000, namespace)
         if not progress.converged and 100 * progress.applied >= CONVERGED_PERCENT * self._registry.count(namespace):
             progress.converged = True
-            times = [outcome.took for outcome in progress.outcomes.values() if outcome.took is not None]
             if shown:
-                self._convergence.observe(max(times) / 1000, namespace)
+                self._convergence.observe(progress.slowest / 1000, namespace)
 
     def expose(self, metrics: Metrics) -> None:
         """Add the metrics of the propagation."""

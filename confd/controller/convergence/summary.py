@@ -2,64 +2,156 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections import Counter
+from collections.abc import Callable, Sequence
 
-from attrs import evolve
+from attrs import define, evolve, field, frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from confd.controller.agents.registry import Registry
-from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, OpenRollout, Percentiles
+from confd.controller.agents.selection import AGENTS_PER_TURN
+from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, OpenRollout
+from confd.controller.convergence.times import OrderedTimes
 from confd.controller.convergence.version import VersionProgress
-from confd.reports import AgentRecord, ReportState
+from confd.reports import AgentRecord, VersionOutcome
 
-MAX_CURVE_POINTS = 100
+#: Agents of each state that L{Counted.behind} has at most.
+MAX_BEHIND = 100
 
 #: States of agents that are behind, the most urgent first.
 _BEHIND = ("failed", "silent", "applying", "pending")
 
-#: States of agents that neither applied the version nor failed.
-_UNDECIDED = ("silent", "applying", "pending", "passed")
-
 _HOPS = ("commit", "notify", "agent", "worker", "ack")
 
 
-def summarize(
+@frozen
+class Counted:
+    """
+    The convergence of a version.
+
+    @ivar behind: agents that are behind, the most urgent first, then by id.
+    """
+
+    summary: ConvergenceSummary
+    behind: Sequence[LaggingAgent]
+
+
+@define(eq=False)
+class Count:
+    """
+    Counts the agents of a namespace by their results of a version.
+
+    @ivar current: whether no newer version exists that an agent may have gone on to.
+    @ivar wanted: returns whether an agent counts; C{None} for all agents.
+    """
+
+    _namespace: str
+    _progress: VersionProgress
+    _current: bool
+    _registry: Registry
+    _wanted: Callable[[str], bool] | None = None
+    _states: Counter[str] = field(factory=Counter, init=False)
+    _behind: dict[str, list[LaggingAgent]] = field(factory=lambda: {state: [] for state in _BEHIND}, init=False)
+    #: Times to find, and the outcomes that they are of.
+    _times: dict[str, OrderedTimes] = field(
+        factory=lambda: {what: OrderedTimes() for what in ("took", *_HOPS)}, init=False
+    )
+    _changes: int = field(init=False)
+    _known: dict[str, OrderedTimes] | None = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._changes, self._known = self._progress.changes, self._progress.times if self._wanted is None else None
+
+    def visit(self, agent_ids: Sequence[str]) -> None:
+        """Count agents as of now; the ids ascend from call to call."""
+        registry, wanted, outcomes = self._registry, self._wanted, self._progress.outcomes
+        silent, applied = registry.liveness(self._namespace).silent, []
+        for agent_id in agent_ids:
+            if wanted is not None and not wanted(agent_id):
+                continue
+            outcome = outcomes.get(agent_id)
+            if outcome is not None and outcome.state.final:
+                state = outcome.state.value
+            elif not self._current and self._went_on(registry.find(agent_id)):
+                state = "passed"
+            elif agent_id in silent:
+                state = "silent"
+            else:
+                state = "pending" if outcome is None else "applying"
+            self._states[state] += 1
+            if state == "applied" and outcome is not None:
+                applied.append(outcome)
+            elif state != "passed" and len(self._behind[state]) < MAX_BEHIND:
+                error = "" if outcome is None else outcome.error
+                self._behind[state].append(LaggingAgent(registry.get(agent_id), state, error))
+        if self._known is None:
+            self._measure(applied)
+
+    def result(self) -> Counted:
+        """Return the convergence among the agents so far."""
+        states, tag = self._states, self._progress.tag
+        known = self._times if self._known is None else self._known
+        if self._wanted is None and self._progress.changes == self._changes:
+            self._progress.times = known
+        times = {what: each.percentiles() for what, each in known.items()}
+        total = times.pop("took")
+        summary = ConvergenceSummary(
+            total.p50_ms,
+            total.p99_ms,
+            total.max_ms,
+            namespace=self._namespace,
+            version=tag.version,
+            epoch=tag.epoch,
+            tag=str(tag),
+            published_at=self._progress.published_at,
+            applied=states["applied"],
+            failed=states["failed"],
+            applying=states["applying"],
+            silent=states["silent"],
+            pending=states["pending"],
+            passed=states["passed"],
+            hops=times,
+            curve_ms=known["took"].curve(),
+        )
+        return Counted(summary, [each for state in _BEHIND for each in self._behind[state]])
+
+    def _went_on(self, record: AgentRecord | None) -> bool:
+        report, tag = None if record is None else record.report, self._progress.tag
+        return report is not None and (report.tag.epoch, report.tag.version) > (tag.epoch, tag.version)
+
+    def _measure(self, applied: Sequence[VersionOutcome]) -> None:
+        for what, times in self._times.items():
+            times.add([ms for each in applied if (ms := getattr(each, what)) is not None])
+
+
+async def count_agents(
     namespace: str,
     progress: VersionProgress,
     current: bool,
     registry: Registry,
-    among: frozenset[str] | None = None,
-    rollout: OpenRollout | None = None,
-) -> ConvergenceSummary:
+    clock: IReactorTime,
+    wanted: Callable[[str], bool] | None = None,
+    per_turn: int = AGENTS_PER_TURN,
+) -> Counted:
     """
-    Return the summary of one version.
+    Count the agents of a namespace by their results of a version; let the reactor run in between.
 
-    @param current: whether no newer version exists that an agent may have gone on to.
-    @param among: ids of the agents to count; C{None} for all.
-    @param rollout: the open rollout of the namespace.
+    Each agent counts once, as of the turn that looks at it. An agent that leaves before counts nowhere, and an agent
+    that comes meanwhile may count.
+
+    @param current: see L{Count}.
+    @param wanted: see L{Count}.
+    @param per_turn: agents that are looked at in one turn of the reactor.
     """
-    undecided = _undecided(namespace, progress, current, registry, among)
-    if among is not None:
-        progress = progress.among(among)
-    took, tag = progress.ordered("took"), progress.tag
-    total = _quantiles(took)
-    return ConvergenceSummary(
-        total.p50_ms,
-        total.p99_ms,
-        total.max_ms,
-        namespace=namespace,
-        version=tag.version,
-        epoch=tag.epoch,
-        tag=str(tag),
-        published_at=progress.published_at,
-        applied=progress.applied,
-        failed=progress.failed,
-        **{state: len(agents) for state, agents in undecided.items()},
-        hops={hop: _quantiles(progress.ordered(hop)) for hop in _HOPS},
-        curve_ms=[round(each, 3) for each in _evenly(took)],
-        rollout=rollout,
-    )
+    count, after = Count(namespace, progress, current, registry, wanted), ""
+    while True:
+        agent_ids = registry.ids_after(namespace, after, per_turn)
+        count.visit(agent_ids)
+        if len(agent_ids) < per_turn:
+            return count.result()
+        after = agent_ids[-1]
+        await deferLater(clock, 0)
 
 
 def repeat(summary: ConvergenceSummary, progress: VersionProgress) -> ConvergenceSummary:
@@ -68,73 +160,6 @@ def repeat(summary: ConvergenceSummary, progress: VersionProgress) -> Convergenc
     return evolve(summary, version=tag.version, epoch=tag.epoch, tag=str(tag), published_at=progress.published_at)
 
 
-def laggards(
-    namespace: str,
-    progress: VersionProgress,
-    current: bool,
-    registry: Registry,
-    limit: int,
-    among: frozenset[str] | None = None,
-) -> Sequence[LaggingAgent]:
-    """
-    Return the agents that are behind on a version, the most urgent first, then by id.
-
-    @param limit: agents at most.
-    @param among: ids of the agents to look at; C{None} for all.
-    """
-    undecided = _undecided(namespace, progress, current, registry, among)
-    return list(islice(_behind(progress, undecided, registry, among), limit))
-
-
-def _behind(
-    progress: VersionProgress, undecided: dict[str, list[str]], registry: Registry, among: frozenset[str] | None
-) -> Iterator[LaggingAgent]:
-    failed = (agent_id for agent_id, each in progress.outcomes.items() if each.state is ReportState.FAILED)
-    groups = {"failed": [each for each in failed if among is None or each in among]} | undecided
-    for state in _BEHIND:
-        for agent_id in sorted(groups[state]):
-            outcome = progress.outcomes.get(agent_id)
-            yield LaggingAgent(registry.get(agent_id), state, "" if outcome is None else outcome.error)
-
-
-def _undecided(
-    namespace: str, progress: VersionProgress, current: bool, registry: Registry, among: frozenset[str] | None
-) -> dict[str, list[str]]:
-    """Return the agents that neither applied a version nor failed, by state; most often, these are few."""
-    groups: dict[str, list[str]] = {state: [] for state in _UNDECIDED}
-    liveness, outcomes, tag = registry.liveness(namespace), progress.outcomes, progress.tag
-    silent, order, find = liveness.silent, (tag.epoch, tag.version), registry.find
-    if progress.applied + progress.failed == len(liveness):
-        return groups
-    for agent_id in liveness if among is None else among.intersection(liveness):
-        outcome = outcomes.get(agent_id)
-        if outcome is not None and outcome.state is not ReportState.APPLYING:
-            continue
-        if not current and _went_on(find(agent_id), order):
-            state = "passed"
-        elif agent_id in silent:
-            state = "silent"
-        else:
-            state = "pending" if outcome is None else "applying"
-        groups[state].append(agent_id)
-    return groups
-
-
-def _went_on(record: AgentRecord | None, order: tuple[int, int]) -> bool:
-    report = None if record is None else record.report
-    return report is not None and (report.tag.epoch, report.tag.version) > order
-
-
-def _quantiles(ordered: Sequence[float]) -> Percentiles:
-    return Percentiles(_quantile(ordered, 0.5), _quantile(ordered, 0.99), _quantile(ordered, 1.0))
-
-
-def _quantile(ordered: Sequence[float], part: float) -> float | None:
-    return round(ordered[math.ceil(part * len(ordered)) - 1], 3) if ordered else None
-
-
-def _evenly(ordered: Sequence[float]) -> Sequence[float]:
-    """Return at most L{MAX_CURVE_POINTS} values, the first and the last included."""
-    if len(ordered) <= MAX_CURVE_POINTS:
-        return ordered
-    return [ordered[number * (len(ordered) - 1) // (MAX_CURVE_POINTS - 1)] for number in range(MAX_CURVE_POINTS)]
+def with_rollout(counted: Counted, rollout: OpenRollout | None) -> ConvergenceSummary:
+    """Return the summary with the open rollout of the namespace."""
+    return counted.summary if rollout is None else evolve(counted.summary, rollout=rollout)

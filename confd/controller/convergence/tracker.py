@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from confd.changes import EXPOSED, REPORTED, RETIRED, REVISION, ROLLOUT, Change, Contents, Published, ReceivedReport
-from confd.codec.selectors import Selector
+from confd.codec.selectors import Selector, matches
 from confd.controller.agents.registry import Registry
 from confd.controller.agents.rows import read_pages
-from confd.controller.agents.selection import select_agents
+from confd.controller.agents.selection import AGENTS_PER_TURN
 from confd.controller.configs.snapshot import CandidateLane, unknown_namespace
 from confd.controller.convergence.archive import Archive
 from confd.controller.convergence.interfaces import IProgress
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, OpenRollout, Totals
-from confd.controller.convergence.summary import laggards, repeat, summarize
+from confd.controller.convergence.settling import Settling
+from confd.controller.convergence.summary import Counted, count_agents, with_rollout
 from confd.controller.convergence.version import VersionProgress
 from confd.controller.interfaces import IResidentStore
 from confd.errors import Gone, NotFound
@@ -55,11 +56,14 @@ class Convergence(Service):
         clock: IReactorTime,
         kept: int = VERSIONS_KEPT,
         lane: Callable[[str], CandidateLane | None] = lambda namespace: None,
+        per_turn: int = AGENTS_PER_TURN,
     ) -> None:
         """
         @param kept: versions of a namespace that keep their outcomes.
         @param lane: see L{Snapshot.lane}.
+        @param per_turn: agents that are counted in one turn of the reactor.
         """
+        self._count_agents = partial(count_agents, registry=registry, clock=clock, per_turn=per_turn)
         self._lane = lane
         self._store, self._registry, self._clock, self._most = store, registry, clock, kept
         self._versions: dict[str, dict[int, VersionProgress]] = {}
@@ -67,8 +71,9 @@ class Convergence(Service):
         self._current: dict[str, int] = {}
         self._waiters: dict[str, Waiters] = {}
         self._archive = Archive(store, clock)
-        # Summaries of versions without reports: frequent publishes need no look at each agent.
-        self._unreported: dict[str, ConvergenceSummary] = {}
+        self._settling = Settling(self._count_settled, self._archive.keep)
+        #: What the last counts of each namespace found, by version, until something changes.
+        self._counted: dict[str, dict[int, Counted]] = {}
         self.changes, self.applications = Signal(), Signal()
         #: The outcomes of each version, by agent, that L{load_rows} found.
         self._read: defaultdict[tuple[str, int], dict[str, VersionOutcome]] = defaultdict(dict)
@@ -98,7 +103,9 @@ class Convergence(Service):
             if progress is not None:
                 progress.load(outcomes)
         self._read.clear()
-        self._unreported.clear()
+        self._counted.clear()
+        for namespace in self._versions:
+            self._settling.changed(namespace)
 
     def apply(self, change: Change) -> None:
         if change.kind == REVISION:
@@ -121,11 +128,11 @@ class Convergence(Service):
         self._archive.startService()
 
     def stopService(self) -> Deferred[None]:
-        """Answer all waits as not reached; fire when all summaries are written."""
+        """Answer all waits as not reached; fire when all summaries are made and written."""
         super().stopService()
         for waiters in self._waiters.values():
             waiters.give_up()
-        return self._archive.stopService()
+        return self._settling.finished().addCallback(lambda _: self._archive.stopService())
 
     def _published(self, namespace: str, published: Published, candidate: bool = False) -> None:
         versions = self._versions.setdefault(namespace, {})
@@ -134,11 +141,13 @@ class Convergence(Service):
             progress.converged = candidate
             # The base of an open rollout is current, and older than its candidates.
             if len(versions) > self._most and next(iter(versions)) != self._current.get(namespace):
-                self._settle(namespace, versions)
+                self._settling.add(namespace, versions.pop(next(iter(versions))))
         self._changed(namespace)
 
     def _retired(self, namespace: str) -> None:
         self._versions.pop(namespace, None)
+        self._counted.pop(namespace, None)
+        self._settling.retire(namespace)
         waiters = self._waiters.pop(namespace, None)
         if waiters is not None:
             waiters.give_up()
@@ -194,13 +203,7 @@ class Convergence(Service):
 
     def laggards(self, namespace: str, version: int | None, limit: int) -> Deferred[Sequence[LaggingAgent]]:
         """L{IProgress.laggards}."""
-        newest = next(reversed(self._versions.get(namespace, {})), None)
-        number = self._current.get(namespace) if version is None else version
-        progress = None if number is None else self.progress(namespace, number)
-        if progress is None:
-            return succeed([])
-        among = self._targets(namespace, progress.tag.version)
-        return succeed(laggards(namespace, progress, number == newest, self._registry, limit, among))
+        return Deferred.fromCoroutine(self._laggards(namespace, version, limit))
 
     def selected(
         self, namespace: str, selector: Selector, limit: int
@@ -232,11 +235,10 @@ class Convergence(Service):
         newest = next(reversed(versions))
         number = self._current[namespace] if version is None else version
         if number in versions:
-            among, rollout = self._targets(namespace, number), self._rollout(namespace, number)
-            return summarize(namespace, versions[number], number == newest, self._registry, among, rollout)
+            return with_rollout(await self._count(namespace, number), self._rollout(namespace, number))
         if not 0 < number < newest:
             raise _unknown_version(namespace, str(number))
-        summary = await self._archive.find(namespace, number)
+        summary = await self._settling.find(namespace, number) or await self._archive.find(namespace, number)
         if summary is None:
             raise Gone(
                 "convergence_pruned", f"The convergence of version {number} of {namespace!r} is no longer stored."
@@ -246,24 +248,45 @@ class Convergence(Service):
     async def _selected(
         self, namespace: str, selector: Selector, limit: int
     ) -> tuple[ConvergenceSummary, Sequence[LaggingAgent]]:
-        agents = await select_agents(self._registry, self._clock, namespace, selector)
-        among = frozenset(each.id for each in agents)
-        targets = self._targets(namespace, self._current[namespace])
-        if targets is not None:
-            among &= targets
-        # For thousands of agents, the summary and the list take a turn of the reactor each.
-        await deferLater(self._clock, 0)
-        versions = self._kept(namespace)
-        current = versions[self._current[namespace]]
-        newest = current is next(reversed(versions.values()))
-        rollout = self._rollout(namespace, current.tag.version)
-        summary = summarize(namespace, current, newest, self._registry, among, rollout)
-        await deferLater(self._clock, 0)
-        return summary, laggards(namespace, current, newest, self._registry, limit, among)
+        self._kept(namespace)
+        number = self._current[namespace]
+        targets, find, labels_of = self._targets(namespace, number), self._registry.get, self._registry.labels.of
 
-    def _targets(self, namespace: str, version: int) -> frozenset[str] | None:
+        def wanted(agent_id: str) -> bool:
+            return (targets is None or targets(agent_id)) and matches(labels_of(find(agent_id)), selector)
+
+        counted = await self._look(namespace, number, wanted)
+        return with_rollout(counted, self._rollout(namespace, number)), counted.behind[:limit]
+
+    async def _laggards(self, namespace: str, version: int | None, limit: int) -> Sequence[LaggingAgent]:
+        number = self._current.get(namespace) if version is None else version
+        if number is None or self.progress(namespace, number) is None:
+            return []
+        return (await self._count(namespace, number)).behind[:limit]
+
+    async def _count(self, namespace: str, number: int) -> Counted:
+        """Count the agents by their results of a version that is among the newest; unless nothing changed since."""
+        # An agent may have fallen silent.
+        self._registry.liveness(namespace)
+        counted = self._counted.setdefault(namespace, {})
+        if number not in counted:
+            found = await self._look(namespace, number, self._targets(namespace, number))
+            # After a change, nothing reads this dictionary any more.
+            counted[number] = found
+            return found
+        return counted[number]
+
+    def _look(self, namespace: str, number: int, wanted: Callable[[str], bool] | None) -> Awaitable[Counted]:
+        versions = self._kept(namespace)
+        newest = number == next(reversed(versions))
+        return self._count_agents(namespace, versions[number], newest, wanted=wanted)
+
+    async def _count_settled(self, namespace: str, progress: VersionProgress) -> ConvergenceSummary:
+        return (await self._count_agents(namespace, progress, False)).summary
+
+    def _targets(self, namespace: str, version: int) -> Callable[[str], bool] | None:
         """
-        Return the ids of the agents that a version is for: of a candidate the members, of the current version the
+        Return a test for the agents that a version is for: of a candidate the members, of the current version the
         other agents.
 
         @return: C{None} for all agents.
@@ -271,9 +294,10 @@ class Convergence(Service):
         lane = self._lane(namespace)
         if lane is None or version < self._current[namespace]:
             return None
+        members = lane.members
         if version > self._current[namespace]:
-            return frozenset(lane.members)
-        return frozenset(self._registry.liveness(namespace)) - lane.members
+            return members.__contains__
+        return lambda agent_id: agent_id not in members
 
     def _rollout(self, namespace: str, version: int) -> OpenRollout | None:
         lane = self._lane(namespace)
@@ -287,31 +311,21 @@ class Convergence(Service):
             raise unknown_namespace(namespace)
         return versions
 
-    def _settle(self, namespace: str, versions: dict[int, VersionProgress]) -> None:
-        """Replace the outcomes of the oldest version by a summary."""
-        oldest = versions.pop(next(iter(versions)))
-        summary = self._unreported.pop(namespace, None)
-        if oldest.outcomes or summary is None:
-            summary = summarize(namespace, oldest, False, self._registry)
-        else:
-            summary = repeat(summary, oldest)
-        if not oldest.outcomes:
-            self._unreported[namespace] = summary
-        self._archive.keep(summary)
-
     def _is_here(self, namespace: str, agent_id: str) -> bool:
         record = self._registry.find(agent_id)
         return record is not None and record.namespace == namespace
 
     def agent_changed(self, namespace: str, agent_id: str) -> None:
         """Note that an agent came, changed or left."""
-        self._unreported.pop(namespace, None)
-        if not self._is_here(namespace, agent_id):
+        here = self._is_here(namespace, agent_id)
+        self._settling.changed(namespace, None if here else agent_id)
+        if not here:
             for progress in self._versions.get(namespace, {}).values():
                 progress.drop(agent_id)
         self._changed(namespace)
 
     def _changed(self, namespace: str) -> None:
+        self._counted.pop(namespace, None)
         if namespace in self._waiters:
             self._waiters[namespace].look()
         self.changes.notify(namespace)

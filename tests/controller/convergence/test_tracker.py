@@ -41,15 +41,26 @@ INTERVAL = 30
 STATES = ("failed", "silent", "applying", "pending", "applied", "passed")
 
 
+class Turns(Clock):
+    """A clock whose calls are not made in the turn in which they are asked for: a turn takes some time."""
+
+    def __init__(self, turn: float) -> None:
+        super().__init__()
+        self._turn = turn
+
+    def callLater(self, delay: float, callable: Any, *args: object, **kw: object) -> Any:
+        return super().callLater(max(delay, self._turn), callable, *args, **kw)
+
+
 class Parts:
     """What a convergence is made of."""
 
-    def __init__(self, store: Any = None, kept: int = 3) -> None:
-        self.clock = Clock()
+    def __init__(self, store: Any = None, kept: int = 3, per_turn: int = 2, turn: float = 0.0) -> None:
+        self.clock, self.turn = Clock() if not turn else Turns(turn), turn
         self.store = store or MemoryStore(a_draft(poll_interval=INTERVAL))
         self.store.restart(self.clock.seconds)
         self.registry = Registry(self.store, self.clock, self.now, lambda namespace: INTERVAL)
-        self.convergence = Convergence(self.store, self.registry, self.clock, kept)
+        self.convergence = Convergence(self.store, self.registry, self.clock, kept, per_turn=per_turn)
         self.report_intake = ReportIntake(self.store, self.registry, self.convergence, self.clock, self.now)
         for service in (self.registry, self.report_intake, self.convergence):
             service.startService()
@@ -75,9 +86,11 @@ class Parts:
         return START + timedelta(seconds=self.clock.seconds())
 
     def result(self, work: Any) -> Any:
-        """What a coroutine or a L{Deferred} has come to."""
+        """What a coroutine or a L{Deferred} has come to, after the turns that it takes."""
         got: list[Any] = []
         Deferred.fromCoroutine(_awaited(work)).addBoth(got.append)
+        for _ in range(0 if got else 100):
+            self.clock.advance(self.turn)
         (value,) = got
         if hasattr(value, "raiseException"):
             value.raiseException()
