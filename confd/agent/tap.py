@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.application.service import IService
 
-from confd.runtime.daemon import Daemon, make_daemon, without_garbage_collection
+from confd.runtime.daemon import Daemon, make_daemon, quick_imports
 from confd.runtime.options import RoleOptions
 from confd.runtime.reactor import Reactor
 from confd.runtime.settings import AgentSettings, all_roles
@@ -19,7 +19,7 @@ class Options(RoleOptions[AgentSettings]):
 
 def makeService(options: RoleOptions[AgentSettings]) -> Daemon:
     """Return the service that twistd runs."""
-    with without_garbage_collection():
+    with quick_imports():
         # Imported late: the options may have asked for another reactor than the default.
         from confd.agent.composition import compose
 

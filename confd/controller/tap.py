@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.application.service import IService
 
-from confd.runtime.daemon import GC_THRESHOLDS, Daemon, make_daemon
+from confd.runtime.daemon import GC_THRESHOLDS, Daemon, make_daemon, quick_imports
 from confd.runtime.options import RoleOptions
 from confd.runtime.reactor import Reactor
 from confd.runtime.settings import ControllerSettings, all_roles
@@ -19,8 +19,9 @@ class Options(RoleOptions[ControllerSettings]):
 
 def makeService(options: RoleOptions[ControllerSettings]) -> Daemon:
     """The service that twistd runs."""
-    # Imported late: Klein installs the default reactor, and the options may have asked for another.
-    from confd.controller.composition import compose
+    with quick_imports():
+        # Imported late: the options may have asked for another reactor than the default.
+        from confd.controller.composition import compose
 
     def services(reactor: Reactor, settings: ControllerSettings) -> list[IService]:
         return compose(reactor, settings, options.effective).services
