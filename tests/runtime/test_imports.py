@@ -1,4 +1,4 @@
-"""The modules that an agent and a worker load before they start: their memory and their start depend on these."""
+"""The modules that each role loads before it starts: its memory and its start depend on these."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ tap.makeService(options)
 print(*sorted(sys.modules))
 """
 
-#: The libraries that both load. Each other library is loaded when a setting or a request needs it.
+#: The libraries that all load. Each other library is loaded when a setting or a request needs it.
 LIBRARIES = {"attr", "attrs", "constantly", "incremental", "msgspec", "rfc8785", "twisted", "typing_extensions", "zope"}
 
-#: Parts of confd that neither loads.
-NEITHER = (
+#: Parts of confd that none of them loads.
+NONE = (
     "confd.cli",
-    "confd.controller",
     "confd.runtime.tls",
     "confd.runtime.exposition",
     "confd.web.api.klein_routes",
     "confd.web.openapi.document",
 )
 
+#: Parts of confd that neither an agent nor a worker loads.
+NEITHER = (*NONE, "confd.controller")
 
 #: The HTTP client of Twisted, which a worker does not use.
 CLIENT = ("twisted.web.client", "twisted.web._newclient")
@@ -76,3 +77,9 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual(
             parts(modules, (*NEITHER, "confd.agent", "confd.brokers", "confd.runtime.settings.agent", *CLIENT)), []
         )
+
+    def test_a_controller_loads_neither_klein_nor_metrics_nor_tls_nor_brokers(self) -> None:
+        modules = loaded("controller")
+        self.assertEqual(libraries(modules) - LIBRARIES, {"httptools", "hyperlink", "idna", "jsonschema_rs"})
+        brokers = [f"confd.brokers.{name}" for name in ("redis", "nats", "kafka")]
+        self.assertEqual(parts(modules, (*NONE, "confd.agent", "confd.worker", *brokers)), [])

@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.runtime.options import read
-from confd.runtime.settings import AgentSettings, WorkerSettings
+from confd.runtime.settings import AgentSettings, ControllerSettings, WorkerSettings
 from tests.integration.certificates import make_certificate
 
 #: Leave out TLS, install a reactor, and then fetch from a server over TLS.
@@ -84,3 +84,16 @@ class SettingsTests(SynchronousTestCase):
     def test_a_worker_needs_tls_where_it_listens_with_it(self) -> None:
         for listen, expected in (("tcp:1", False), ("unix:/run/x", False), ("ssl:1", True), ("tls:x", True)):
             self.assertIs(read(WorkerSettings, {"LISTEN": listen}, {}).tls, expected, listen)
+
+    def test_a_controller_needs_tls_where_it_listens_or_connects_with_it(self) -> None:
+        secret = {"WEBHOOK_SECRET": "s" * 32}
+        for given, expected in (
+            ({}, False),
+            ({"LISTEN": "tcp:8080:interface=127.0.0.1"}, False),
+            ({"LISTEN": "ssl:8080:interface=127.0.0.1"}, True),
+            ({"WEBHOOK_URLS": "http://a.example/x", **secret}, False),
+            ({"WEBHOOK_URLS": "http://a.example/x,HTTPS://b.example/y", **secret}, True),
+            ({"DISTRIBUTION_STRATEGY": "REDIS"}, False),
+            ({"DISTRIBUTION_STRATEGY": "REDIS", "REDIS_TLS_ENABLED": "true"}, True),
+        ):
+            self.assertIs(read(ControllerSettings, given, {}).tls, expected, f"{given}")

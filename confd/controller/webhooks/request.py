@@ -8,7 +8,6 @@ import json
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from OpenSSL.SSL import Error as TLSError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeout
@@ -21,8 +20,8 @@ from confd.client.body import RequestBody, discard
 from confd.client.checked_endpoints import CheckedEndpoints
 from confd.codec.retry_after import parse_retry_after
 from confd.errors import BadGateway, ConfdError, Forbidden
+from confd.runtime.certificate_errors import CertificateProblem, is_tls_error
 from confd.runtime.reactor import Reactor
-from confd.runtime.tls import CertificateRefused
 
 #: Seconds for an answer, from the first attempt to connect.
 ANSWER_MAX_SECONDS = 15.0
@@ -33,7 +32,6 @@ _WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectTimeout, "does not accept the connection in time"),
     (DNSLookupError, "has a host name that does not resolve"),
     (ConnectError, "does not accept the connection"),
-    (TLSError, "does not speak TLS"),
     (ConnectionClosed, "closed the connection"),
     (Forbidden, "leads to a link-local address or the metadata service of a cloud, where webhooks never go"),
 )
@@ -105,6 +103,8 @@ def _words(error: BaseException) -> str:
     reasons = getattr(error, "reasons", ())
     if reasons:
         return _words(reasons[-1].value)
-    if isinstance(error, CertificateRefused):
+    if isinstance(error, CertificateProblem):
         return f"cannot be trusted: {error}"
+    if is_tls_error(error):
+        return "does not speak TLS"
     return next((words for kind, words in _WORDS if isinstance(error, kind)), "does not speak valid HTTP")
