@@ -29,6 +29,9 @@ MAX_INTEGER = 2**53 - 1
 #: Digits of an integer at most, as the conversion takes quadratic time.
 _MAX_DIGITS = 400
 
+#: An integer of more digits.
+_LONG_INTEGER = re.compile(rb"[0-9]{%d}" % (_MAX_DIGITS + 1))
+
 #: Every escape of a string. The group matches characters to reject: half of a surrogate pair, and NUL.
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u0000|u[dD][89a-fA-F]..)|.)",
@@ -55,6 +58,19 @@ def decode(raw: bytes, depth: int = MAX_DEPTH) -> JsonValue:
     @param depth: levels of nesting at most.
     @raise Malformed: with a code and a fixed sentence for each kind of mistake.
     """
+    if b"\\" not in raw and raw.count(b"{") + raw.count(b"[") <= depth and _LONG_INTEGER.search(raw) is None:
+        try:
+            value = msgspec.json.decode(raw)
+            # Without escapes, quotes only delimit strings. A key that comes twice leaves some out.
+            if raw.count(b'"') == msgspec.json.encode(value).count(b'"'):
+                return value
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            pass
+    return decode_with_reason(raw, depth)
+
+
+def decode_with_reason(raw: bytes, depth: int = MAX_DEPTH) -> JsonValue:
+    """Decode any strict JSON as L{decode} does. This decoder takes six times as long, and finds each mistake."""
     # RFC 8259 section 8.1 forbids a byte order mark.
     if raw.startswith(codecs.BOM_UTF8):
         raise Malformed("not_json", "The JSON text begins with a byte order mark (BOM); save it as UTF-8 without one.")

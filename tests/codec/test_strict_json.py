@@ -146,11 +146,26 @@ class DecodeTests(SynchronousTestCase):
         raw[at : at + 1] = dice.choice([b"", bytes([dice.randrange(256)]), raw[at : at + 1] * 2])
         self._survives(bytes(raw))
 
+    @given(st.lists(st.sampled_from(("a", "b", "a\\u0062")), max_size=3), st.sampled_from((1, "a", {"a": [1]}, [])))
+    def test_a_key_that_comes_twice_is_found_beside_any_value(self, keys, value):
+        self._survives("{{{}}}".format(",".join(f'"{key}": {json.dumps(value)}' for key in keys)).encode())
+
+    def test_both_decoders_agree_on_mistakes_and_odd_numbers(self):
+        odd = b"-0", b"-0.0", b"1E5", b"4.9e-324", b"1" * 400, b"1" * 401, b"18446744073709551616", b"0.1e1"
+        for raw in (*(raw for raw, _ in FAULTS.values()), *odd):
+            with self.subTest(raw=raw[:40]):
+                self._survives(raw)
+
     def _survives(self, raw):
+        """Fail unless C{decode} gives the value, or the error, of the decoder that takes longer."""
         try:
-            value = strict_json.decode(raw)
-        except Malformed:
+            expected = strict_json.decode_with_reason(raw)
+        except Malformed as error:
+            found = self.assertRaises(Malformed, strict_json.decode, raw)
+            self.assertEqual((found.code, found.message), (error.code, error.message))
             return
+        value = strict_json.decode(raw)
+        self.assertEqual(repr(value), repr(expected))
         self.assertEqual(strict_json.decode(strict_json.encode(value)), value)
 
 
