@@ -10,7 +10,7 @@ PYTHON ?= $(shell for each in python3.13 python3.12 python3.11 python3; do \
 
 .PHONY: build deps fmt lint help run run-controller run-controller-redis run-controller-nats run-agent run-agent-redis run-agent-nats \
 	run-agent-stream run-worker test test-full fuzz docs swagger test-containers test-systemd check audit dist news changelog release-check \
-	test-faults test-mutants soak bench bench-watchdog bench-fanout bench-kill bench-million bench-proof docker-build docker-up docker-down docker-logs clean
+	test-faults test-mutants soak bench bench-watchdog bench-fanout bench-kill bench-million bench-simulation bench-proof docker-build docker-up docker-down docker-logs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -151,6 +151,9 @@ bench-kill: $(VENV)/test.stamp  ## kill a controller 200 times under writes, and
 
 bench-million: $(VENV)/test.stamp  ## start a controller on PostgreSQL with 1 000 000 agents, and measure what they cost
 	$(BIN)/python -m benchmarks.million $(ARGS)
+
+bench-simulation: $(VENV)/test.stamp  ## start two controllers that know 1 000 000 agents, and let 200 000 report a version
+	$(BIN)/python -m benchmarks.simulation $(ARGS)
 
 bench-proof: $(VENV)/test.stamp  ## measure the time until 1000 and 5000 agents have applied a publish, and reports a second
 	$(BIN)/python -m benchmarks.proof $(ARGS)

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
+from itertools import chain, cycle
 from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
@@ -114,6 +114,13 @@ def at_a_rate(target: Target, rate: float, connections: int, seconds: float) -> 
     return Rate(len(times) / seconds, 1e6 * spent / max(len(times), 1), _p99(times), wrong)
 
 
+def each_once(targets: Sequence[Target], connections: int, seconds: float) -> tuple[int, int]:
+    """Send one request to each target of one server; return the number of answers within C{seconds}, and of errors."""
+    requests = chain.from_iterable(each.requests() for each in targets)
+    times, wrong = Schedule(requests, _address(targets[0]), connections).send(len(targets), seconds)
+    return len(times), wrong
+
+
 def _wrk(target: Target, connections: int, seconds: int) -> tuple[int, int, float]:
     lines = [f"wrk.method = {json.dumps(target.method)}"]
     lines += [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in target.headers.items()]
@@ -164,15 +171,33 @@ class Schedule:
 
     def run(self, rate: float, seconds: float) -> tuple[list[float], int]:
         """Return the latency of each answer from its due time in seconds, and the number of errors."""
+        self._connect()
+        if rate == sys.float_info.max:
+            self._closed_loop(time.monotonic() + seconds)
+        else:
+            self._open_loop(rate, round(rate * seconds))
+        return self._finish()
+
+    def send(self, count: int, seconds: float) -> tuple[list[float], int]:
+        """Send so many requests in a closed loop, for at most C{seconds}; return what L{run} returns."""
+        self._connect()
+        until, sent = time.monotonic() + seconds, 0
+        while sent < count and (now := time.monotonic()) < until:
+            while self._free and sent < count:
+                self._send(self._free.popleft(), now)
+                sent += 1
+            self._take(min(until - now, 0.1))
+        return self._finish()
+
+    def _connect(self) -> None:
         for _ in range(self._connections):
             connection = socket.create_connection(self._address, timeout=10)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._epoll.register(connection, select.EPOLLIN)
             self._free.append(connection)
-        if rate == sys.float_info.max:
-            self._closed_loop(time.monotonic() + seconds)
-        else:
-            self._open_loop(rate, round(rate * seconds))
+
+    def _finish(self) -> tuple[list[float], int]:
+        """Wait for the last answers, and close the connections."""
         until = time.monotonic() + 10
         while self._busy and time.monotonic() < until:
             self._take(0.1)

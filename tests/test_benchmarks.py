@@ -19,7 +19,19 @@ from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from benchmarks import controllers, growth, hits, million, outputs, polls, recovery, registrations, rollouts, watchdog
+from benchmarks import (
+    controllers,
+    growth,
+    hits,
+    million,
+    outputs,
+    polls,
+    recovery,
+    registrations,
+    rollouts,
+    simulation,
+    watchdog,
+)
 from benchmarks.dialects import Dialect, Kind, Message, Nats, Poller, Redis, Stream
 from benchmarks.etcd_dialect import Etcd
 from benchmarks.fanout import measure
@@ -137,7 +149,14 @@ class QuestionTests(SynchronousTestCase):
     def test_million(self) -> None:
         self._whole(million.measure(TINY))
 
+    def test_simulation(self) -> None:
+        found = simulation.measure(TINY, 10)
+        self._whole(found)
+        counts = {each["figure"]: each["value"] for each in found.table if each["figure"].startswith("agents ")}
+        self.assertEqual((len(counts), set(counts.values())), (3, {0}), found.text())
+
     test_controllers.skip = budget("a real server: CONFD_TEST_BUDGET=full", None) or postgres_missing()  # type: ignore[attr-defined]
+    test_simulation.skip = test_controllers.skip  # type: ignore[attr-defined]
     test_million.skip = test_controllers.skip  # type: ignore[attr-defined]
 
     def test_own_load(self) -> None:
