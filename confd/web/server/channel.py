@@ -7,7 +7,6 @@ response, and answers all pipelined requests in one turn of the reactor.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -282,7 +281,7 @@ class BoundedChannel(HTTPChannel):
         self._end_within(self.factory.limits.linger_seconds)
         self._reader = None
         self.factory.request_metrics.count(b"", UNMATCHED, status)
-        request_id = self.requests[-1].id if self.requests else secrets.token_hex(8)
+        request_id = self.requests[-1].id if self.requests else next(self.factory.request_ids)
         self.transport.write(refusal(status, code, message, request_id))
         if not self.isSecure() and hasattr(self.transport, "loseWriteConnection"):
             self.transport.loseWriteConnection()

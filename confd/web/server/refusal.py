@@ -27,9 +27,9 @@ _PHRASES = {
 }
 
 
-def common_headers(request_id: str) -> dict[bytes, list[bytes]]:
+def common_headers(request_id: str, date: bytes) -> dict[bytes, list[bytes]]:
     """Return the headers of a response that the others are added to."""
-    headers = {_SERVER[0]: [_SERVER[1]], b"Date": [datetimeToString()]}
+    headers = {_SERVER[0]: [_SERVER[1]], b"Date": [date]}
     for name, text in _SECURITY:
         headers[name] = [text]
     headers[b"X-Request-Id"] = [request_id.encode()]

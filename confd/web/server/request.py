@@ -7,7 +7,6 @@ Stock twisted.web writes a body of any size to a temporary file before it asks a
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -52,7 +51,7 @@ class BoundedRequest(Request):
     def __init__(self, channel: BoundedChannel, queued: object = None) -> None:
         super().__init__(channel)
         self.responseHeaders: CheckedHeaders = CheckedHeaders({})
-        self.id, self.route, self.caller = os.urandom(8).hex(), UNMATCHED, ""
+        self.id, self.route, self.caller = next(channel.factory.request_ids), UNMATCHED, ""
         self.arrived, self.trusted = 0.0, False
         #: Whether the request is complete and L{count} has not counted it yet.
         self._uncounted = False
@@ -99,7 +98,7 @@ class BoundedRequest(Request):
         self.site = site = self.channel.factory
         self.find_caller()
         self.arrived, self._uncounted = site.reactor.seconds(), True
-        self.responseHeaders.update(common_headers(self.id))
+        self.responseHeaders.update(common_headers(self.id, site.date.now()))
         try:
             self.render(site.resource)
         except Exception:

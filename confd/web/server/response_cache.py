@@ -11,12 +11,10 @@ frees memory. A response from the cache differs from a computed one in its date 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
-from twisted.web.http import datetimeToString
 
 from confd.web.server.head import encode_head
 from confd.web.server.proxies import Hops
@@ -88,7 +86,7 @@ class ResponseCache:
             del self._entries[data]
             self._release(data)
             return False
-        channel.transport.write(fill(entry.template))
+        channel.transport.write(fill(entry.template, site.date.now(), next(site.request_ids)))
         site.request_metrics.count(b"GET", entry.route, entry.status, 0.0)
         self.answered += 1
         return True
@@ -148,9 +146,9 @@ class ResponseCache:
         self._taken -= _ENTRY_BYTES + len(data)
 
 
-def fill(template: bytes) -> bytes:
-    """Return a response made of its template, with a date and an id of its own."""
-    return template % {b"date": datetimeToString(), b"id": os.urandom(8).hex().encode()}
+def fill(template: bytes, date: bytes, request_id: str) -> bytes:
+    """Return a response made of its template, with a date and the id of its request."""
+    return template % {b"date": date, b"id": request_id.encode()}
 
 
 def _fits(request: BoundedRequest, data: bytes) -> bool:

@@ -16,6 +16,7 @@ from confd.web.auth.allowed_hosts import AllowedHosts
 from confd.web.auth.throttle import source_of
 from confd.web.server.channel import BoundedChannel
 from confd.web.server.connection_limits import ConnectionLimits
+from confd.web.server.head import HttpDate, request_ids
 from confd.web.server.proxies import Hops, Proxies
 from confd.web.server.request import BoundedRequest, ascii_text
 from confd.web.server.request_head import HeadReader
@@ -63,6 +64,8 @@ class BoundedSite(Site):
     An HTTP server with L{Limits} that can be drained.
 
     @ivar request_metrics: counts the requests.
+    @ivar request_ids: an id for each request.
+    @ivar date: the header C{Date} of each response.
     """
 
     protocol: Callable[..., BoundedChannel] = BoundedChannel  # type: ignore[assignment]
@@ -96,7 +99,8 @@ class BoundedSite(Site):
         )
         self.limits, self.large, self.response_cache = limits, large, response_cache
         self.proxies, self._hosts, self._access_log = proxies, hosts, access_log
-        self.request_metrics = RequestMetrics()
+        self.request_metrics, self.request_ids = RequestMetrics(), request_ids()
+        self.date = HttpDate(reactor.seconds)
         self.draining = False
         self.connection_limits = ConnectionLimits(limits.connections, limits.from_one, self.request_metrics.refused)
         self._spare_reader: HeadReader | None = None
