@@ -26,13 +26,15 @@ print(*sorted(sys.modules))
 #: The libraries that all load. Each other library is loaded when a setting or a request needs it.
 LIBRARIES = {"attr", "attrs", "constantly", "incremental", "msgspec", "rfc8785", "twisted", "typing_extensions", "zope"}
 
-#: Parts of confd that none of them loads.
+#: Parts of confd and of Twisted that none of them loads.
 NONE = (
     "confd.cli",
     "confd.runtime.tls",
     "confd.runtime.exposition",
     "confd.web.api.klein_routes",
     "confd.web.openapi.document",
+    # It brings templates, XML and Perspective Broker.
+    "twisted.web.server",
 )
 
 #: Parts of confd that neither an agent nor a worker loads.
@@ -73,13 +75,13 @@ class ImportTests(SynchronousTestCase):
 
     def test_a_worker_loads_neither_klein_nor_metrics_nor_tls(self) -> None:
         modules = loaded("worker")
-        self.assertEqual(libraries(modules) - LIBRARIES, {"httptools", "hyperlink", "idna"})
+        self.assertEqual(libraries(modules) - LIBRARIES, {"httptools"})
         self.assertEqual(
             parts(modules, (*NEITHER, "confd.agent", "confd.brokers", "confd.runtime.settings.agent", *CLIENT)), []
         )
 
     def test_a_controller_loads_neither_klein_nor_metrics_nor_tls_nor_brokers(self) -> None:
         modules = loaded("controller")
-        self.assertEqual(libraries(modules) - LIBRARIES, {"httptools", "hyperlink", "idna", "jsonschema_rs"})
+        self.assertEqual(libraries(modules) - LIBRARIES, {"httptools", "jsonschema_rs"})
         brokers = [f"confd.brokers.{name}" for name in ("redis", "nats", "kafka")]
         self.assertEqual(parts(modules, (*NONE, "confd.agent", "confd.worker", *brokers)), [])

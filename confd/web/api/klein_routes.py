@@ -7,9 +7,11 @@ from http import HTTPStatus
 
 from attrs import frozen
 from klein import Klein
+from klein._app import KleinRequest
+from klein._interfaces import IKleinRequest
+from twisted.python.components import registerAdapter
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
-from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as NoRoute
 from werkzeug.routing import Map, Rule, RuleFactory
@@ -18,7 +20,10 @@ from zope.interface import implementer
 from confd.errors import ConfdError
 from confd.web.api.endpoint import Endpoint
 from confd.web.api.routes import Answerer, Misrouted, Route
-from confd.web.server.request import BoundedRequest
+from confd.web.server.request import NOT_DONE_YET, BoundedRequest
+
+# Klein knows the requests of twisted.web.server only.
+registerAdapter(KleinRequest, BoundedRequest, IKleinRequest)
 
 
 class KleinRoutes:

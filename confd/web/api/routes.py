@@ -14,12 +14,11 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from attrs import define, field, frozen
 from twisted.web.resource import IResource
-from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from confd.errors import ConfdError
 from confd.web.api.endpoint import Endpoint
-from confd.web.server.request import BoundedRequest
+from confd.web.server.request import NOT_DONE_YET, BoundedRequest
 
 if TYPE_CHECKING:
     from confd.web.api.klein_routes import KleinRoutes

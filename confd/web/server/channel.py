@@ -19,11 +19,11 @@ from twisted.web.http_headers import Headers
 from confd.web.server.ambiguity import ambiguity_in_headers, ambiguity_in_path, is_trailer
 from confd.web.server.head import encode_head
 from confd.web.server.refusal import refusal
+from confd.web.server.request import BoundedRequest
 from confd.web.server.request_head import MAX_HEAD_BYTES, MAX_HEADERS, BadHead, HeadReader, LargeHead
 from confd.web.server.request_metrics import UNMATCHED
 
 if TYPE_CHECKING:
-    from confd.web.server.request import BoundedRequest
     from confd.web.server.site import BoundedSite
 
 #: Bytes of all trailers after a body; confd reads none of them.
@@ -120,7 +120,7 @@ class BoundedChannel(HTTPChannel):
 
         @param rest: the bytes that have arrived behind the head.
         """
-        request: BoundedRequest = self.requestFactory(self)  # type: ignore[assignment]
+        request = BoundedRequest(self)
         self.requests.append(request)
         request.method, request.uri, request.clientproto = head.method, head.uri, head.version
         request.requestHeaders, length = head.headers, head.length

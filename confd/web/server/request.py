@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
-from twisted.web.http import Request as HTTPRequest
-from twisted.web.server import Request
+from twisted.web.http import Request
+from twisted.web.resource import IResource
 
 from confd.web.api.errors import error_body
 from confd.web.server.headers import CheckedHeaders
@@ -22,6 +22,11 @@ from confd.web.server.request_metrics import HUNG_UP, UNMATCHED
 
 if TYPE_CHECKING:
     from confd.web.server.channel import BoundedChannel
+
+
+#: What a resource returns that finishes its request itself. The same constant of L{twisted.web.server} comes with
+#: templates, XML and Perspective Broker, which take two megabytes.
+NOT_DONE_YET = 1
 
 
 class BoundedRequest(Request):
@@ -39,16 +44,15 @@ class BoundedRequest(Request):
     # costs each open stream a kilobyte.
     __slots__ = ("_uncounted", "arrived", "caller", "id", "route", "trusted")
 
-    defaultContentType = None
-    # Twisted's own look for a content type, and for an encoder.
-    write, finish = HTTPRequest.write, HTTPRequest.finish
-
     channel: BoundedChannel
     client: IAddress | None
     content: io.BytesIO | None
     path: bytes
+    # The parts of the path that Klein has and has not matched.
+    prepath: list[bytes]
+    postpath: list[bytes]
 
-    def __init__(self, channel: BoundedChannel, queued: object = None) -> None:
+    def __init__(self, channel: BoundedChannel) -> None:
         super().__init__(channel)
         self.responseHeaders: CheckedHeaders = CheckedHeaders({})
         self.id, self.route, self.caller = next(channel.factory.request_ids), UNMATCHED, ""
@@ -95,7 +99,7 @@ class BoundedRequest(Request):
 
     def process(self) -> None:
         """Note the time at which the request was complete, and route it."""
-        self.site = site = self.channel.factory
+        site = self.channel.factory
         self.find_caller()
         self.arrived, self._uncounted = site.reactor.seconds(), True
         self.responseHeaders.update(common_headers(self.id, site.date.now()))
@@ -103,6 +107,10 @@ class BoundedRequest(Request):
             self.render(site.resource)
         except Exception:
             self.processingFailed(Failure())
+
+    def render(self, resource: IResource) -> None:
+        """Let a resource answer, which finishes the request itself, now or later."""
+        resource.render(self)
 
     def connectionLost(self, reason: Failure) -> None:
         self.count(HUNG_UP)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import cast
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
+from twisted.web.http import HTTPFactory
 from twisted.web.resource import IResource
-from twisted.web.server import Site
 
 from confd.runtime.timing import LogLimiter
 from confd.web.auth.allowed_hosts import AllowedHosts
@@ -59,7 +60,7 @@ class Limits:
     from_one: int = 0
 
 
-class BoundedSite(Site):
+class BoundedSite(HTTPFactory):
     """
     An HTTP server with L{Limits} that can be drained.
 
@@ -90,14 +91,8 @@ class BoundedSite(Site):
         @param hosts: the names by which clients may address the site.
         @param access_log: whether to write access lines. An event that no log takes costs a twentieth of a request.
         """
-        super().__init__(
-            resource,
-            requestFactory=BoundedRequest,
-            timeout=limits.idle_seconds,
-            reactor=reactor,
-            parsePOSTFormSubmission=False,
-        )
-        self.limits, self.large, self.response_cache = limits, large, response_cache
+        super().__init__(timeout=limits.idle_seconds, reactor=reactor)
+        self.resource, self.limits, self.large, self.response_cache = resource, limits, large, response_cache
         self.proxies, self._hosts, self._access_log = proxies, hosts, access_log
         self.request_metrics, self.request_ids = RequestMetrics(), request_ids()
         self.date = HttpDate(reactor.seconds)
@@ -118,7 +113,7 @@ class BoundedSite(Site):
         source = source_of(addr)
         if not self.connection_limits.take(source, self.proxies.trusts(addr)):
             return None
-        channel: BoundedChannel = super().buildProtocol(addr)
+        channel = cast(BoundedChannel, super().buildProtocol(addr))
         self._channels[channel] = source
         return channel
 
