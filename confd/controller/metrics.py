@@ -96,11 +96,11 @@ def _of_agents(
         silent = {agent_id for name in names for agent_id in registry.liveness(name).silent}
         counts.update(
             (
-                record.namespace,
-                SILENT if record.id in silent else "pending" if record.report is None else record.report.state.value,
+                each.namespace,
+                SILENT if each.id in silent else "pending" if each.report is None else each.report.state.value,
             )
-            for record in registry.records()
-            if record.namespace in names
+            for each in registry.rows.all()
+            if each.namespace in names
         )
         return counts
 

@@ -11,7 +11,7 @@ from attrs import define, field
 from confd.changes import RETIRED, REVISION, ROLLOUT, Change
 from confd.errors import Unavailable
 from confd.model import DEFAULT_NAMESPACE
-from confd.reports import AgentRecord
+from confd.reports import Report
 from confd.runtime.signal import Signal
 
 #: Poll intervals without a sign of life until an agent is silent.
@@ -79,11 +79,15 @@ class Liveness:
         self._silent.discard(agent_id)
         return new
 
-    def state_of(self, record: AgentRecord) -> str | None:
-        """Return L{SILENT}, or the state of the last report of an agent; C{None} before its first report."""
-        if record.id in self._silent:
+    def state_of(self, agent_id: str, report: Report | None) -> str | None:
+        """
+        Return L{SILENT}, or the state of the last report of an agent; C{None} before its first report.
+
+        @param report: the last report.
+        """
+        if agent_id in self._silent:
             return SILENT
-        return None if record.report is None else record.report.state.value
+        return None if report is None else report.state.value
 
     def left(self, agent_id: str) -> None:
         """Remove an agent."""

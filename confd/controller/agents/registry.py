@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 
@@ -20,7 +20,7 @@ from confd.controller.agents.labels import LabelReader
 from confd.controller.agents.liveness import FleetLiveness, Liveness
 from confd.controller.agents.lookups import Lookups
 from confd.controller.agents.newcomers import Newcomers
-from confd.controller.agents.polls import write_polls_behind
+from confd.controller.agents.polls import Poll, write_polls_behind
 from confd.controller.agents.rounds import Rounds
 from confd.controller.agents.rows import KnownAgents, LoadedAgents, load_agents
 from confd.controller.agents.tokens import AgentTokens
@@ -53,6 +53,7 @@ class Registry(Service):
 
     @ivar changes: gets C{(namespace, agent_id)} when an agent came, went, reported, fell silent or was heard of again;
         for an agent that moved, in both namespaces. Polls fire nothing.
+    @ivar rows: the agents; read only for other parts.
     @ivar agent_tokens: who of them may come in.
     @ivar duplicates: which of them are two.
     @ivar newcomers: how many new ones may come in, and which expire.
@@ -75,16 +76,19 @@ class Registry(Service):
         @param most: agents at a time; 0 sets no limit.
         """
         self._store, self._clock, self._now, self.poll_interval = store, clock, now, poll_interval
-        self._rows, self._read = KnownAgents(), LoadedAgents()
+        self.rows, self._read = KnownAgents(), LoadedAgents()
         self.lookups = Lookups(store)
         self._polls = write_polls_behind(clock, store)
-        self.changes, self.agent_tokens = Signal(), AgentTokens(clock.seconds)
+        self.changes = Signal()
+        self.agent_tokens = AgentTokens(clock.seconds, lambda agent_id: self.rows.namespace_of(agent_id))
         self.shared = store.interval is not None
         self._liveness = FleetLiveness(clock.seconds, poll_interval, self.shared, self.changes)
         self.duplicates, self.newcomers = Duplicates(clock), Newcomers(clock, most)
         self._round = Rounds(store, self.newcomers, self._liveness.sweep, self._heard_elsewhere, self.forget)
         self._rounds = Periodic(clock, self._look, lambda: ROUND_INTERVAL_SECONDS)
         self.labels, self.lost_controller, self._controllers = LabelReader(), False, 1
+        #: Polls of agents that registered while the fleet was loaded, and whose rows come with a later change.
+        self._early: dict[str, Poll] = {}
         #: New agents whose row is being written.
         self._joining = 0
 
@@ -94,23 +98,23 @@ class Registry(Service):
 
     def read_in(self, namespace: str, agent_id: str) -> str | None:
         """Return the id of an agent that L{load_rows} found in a namespace, C{None} if it did not."""
-        record = self._read.rows.find(agent_id)
-        return None if record is None or record.namespace != namespace else record.id
+        agent = self._read.rows.compact(agent_id)
+        return None if agent is None or agent.namespace != namespace else agent.id
 
     def load(self, contents: Contents) -> None:
         read, self._read = self._read, LoadedAgents()
-        self._rows = read.rows
+        self.rows = read.rows
         self._liveness.load(read.rows.ids)
         self.agent_tokens.load_agents(read.holders, read.used)
         self.newcomers.load(read.unproven)
-        for agent_id, (at, by_token) in self.lookups.take().items():
-            self._show_poll(agent_id, at, by_token)
+        polls = self.lookups.take()
+        self._early = {each: poll for each, poll in polls.items() if not self._show_poll(each, *poll)}
 
     def apply(self, change: Change) -> None:
         self._liveness.apply(change)
-        there = self._rows.find(change.subject)
+        there = self.rows.find(change.subject)
         if change.kind == LABELS and there is not None:
-            self._rows.replace(evolve(there, labels_set=change.value))
+            self.rows.replace(evolve(there, labels_set=change.value))
             self.changes.notify(there.namespace, there.id)
         elif change.kind == REGISTERED:
             self._add(change.value)
@@ -149,14 +153,14 @@ class Registry(Service):
         @raise TooMany: C{too_many_agents}, C{too_many_registrations}.
         """
         agent_id = registration.agent_id
-        new = (there := self._rows.find(agent_id)) is None
+        new = (there := self.rows.find(agent_id)) is None
         if there is not None and there.token:
             if token:
                 self.agent_tokens.check_replacement(agent_id, self.poll_interval(there.namespace), self.shared)
             else:
                 self.agent_tokens.use(agent_id)
         if new:
-            self.newcomers.admit(source, len(self._rows) + self._joining)
+            self.newcomers.admit(source, len(self.rows) + self._joining)
         self._joining += new
         try:
             committed: Committed[AgentRecord] = await self._store.register(registration, token, self._now())
@@ -172,16 +176,11 @@ class Registry(Service):
         @param by_token: whether it showed its own token.
         @return: whether it is known.
         """
-        now = self._now()
-        if not self.lookups.over:
-            known = self.lookups.polled(agent_id, (now, by_token))
-            if known:
-                self._polls.put(agent_id, (now, by_token))
-            return known
-        if not self._show_poll(agent_id, now, by_token):
-            return False
-        self._polls.put(agent_id, (now, by_token))
-        return True
+        poll = self._now(), by_token
+        known = self._show_poll(agent_id, *poll) if self.lookups.over else self.lookups.polled(agent_id, poll)
+        if known:
+            self._polls.put(agent_id, poll)
+        return known
 
     def reported(self, received: ReceivedReport) -> bool:
         """
@@ -189,14 +188,14 @@ class Registry(Service):
 
         @return: whether its agent is still in its namespace.
         """
-        record = self._rows.find(received.agent_id)
+        record = self.rows.find(received.agent_id)
         if record is None or record.namespace != received.namespace:
             return False
         before, session = record.report.session if record.report else "", received.report.session
         # The row may hold this report, and later ones, since before the change was heard of.
         if (record.reported_at is None or received.at > record.reported_at) and "" != before != session != "":
             self.duplicates.turned(record.id, before, session)
-        self._rows.replace(evolve(record, report=received.report, reported_at=received.at))
+        self.rows.replace(evolve(record, report=received.report, reported_at=received.at))
         self.newcomers.proven(record.id)
         self._liveness.heard(record.namespace, record.id)
         self.changes.notify(record.namespace, record.id)
@@ -242,7 +241,7 @@ class Registry(Service):
 
     def find(self, agent_id: str) -> AgentRecord | None:
         """Return an agent, C{None} if it is unknown."""
-        return self._rows.find(agent_id)
+        return self.rows.find(agent_id)
 
     async def look_up(self, agent_id: str) -> AgentRecord | None:
         """
@@ -250,7 +249,7 @@ class Registry(Service):
 
         @raise Unavailable: C{starting}, C{storage_unavailable}.
         """
-        return self._rows.find(agent_id) if self.lookups.over else await self.lookups.find(agent_id)
+        return self.rows.find(agent_id) if self.lookups.over else await self.lookups.find(agent_id)
 
     def get(self, agent_id: str) -> AgentRecord:
         """
@@ -258,28 +257,25 @@ class Registry(Service):
 
         @raise NotFound: C{unknown_agent}.
         """
-        record = self._rows.find(agent_id)
+        record = self.rows.find(agent_id)
         if record is None:
             raise unknown_agent(agent_id)
         return record
 
-    def records(self) -> Collection[AgentRecord]:
-        """Return all agents."""
-        return self._rows.all()
+    def records(self) -> Iterator[AgentRecord]:
+        """Yield all agents."""
+        return (each.record() for each in self.rows.all())
 
     def status(self, record: AgentRecord) -> AgentStatus:
         """Return what people see of an agent."""
-        state = self.liveness(record.namespace).state_of(record)
+        state = self.liveness(record.namespace).state_of(record.id, record.report)
         return AgentStatus(record, state, record.id in self.duplicates, self.labels.of(record))
 
     def page(self, namespace: str, limit: int, after: str, state: str | None) -> list[AgentRecord]:
         """Return at most C{limit} agents of a namespace, in a state if one is named, by id, after C{after}."""
-        records, state_of = self._rows.after(namespace, after), self.liveness(namespace).state_of
-        return list(islice((each for each in records if state is None or state_of(each) == state), limit))
-
-    def ids_after(self, namespace: str, after: str, limit: int) -> Sequence[str]:
-        """Return the ids of at most C{limit} agents of a namespace that follow an id, in order."""
-        return self._rows.ids_after(namespace, after, limit)
+        agents, state_of = self.rows.after(namespace, after), self.liveness(namespace).state_of
+        wanted = (each for each in agents if state is None or state_of(each.id, each.report) == state)
+        return [each.record() for each in islice(wanted, limit)]
 
     def liveness(self, namespace: str) -> Liveness:
         """Return the liveness of the agents of a namespace, as of now."""
@@ -312,24 +308,23 @@ class Registry(Service):
 
     def _show_poll(self, agent_id: str, at: datetime, by_token: bool) -> bool:
         """Show a poll; return whether its agent is known."""
-        record = self._rows.find(agent_id)
-        if record is None:
+        agent = self.rows.polled(agent_id, at)
+        if agent is None:
             return False
         if by_token:
-            self.agent_tokens.use(agent_id)
-        self._rows.replace(record.polled(at))
-        self.newcomers.proven(record.id)
-        if self._liveness.heard(record.namespace, record.id):
-            self.changes.notify(record.namespace, record.id)
+            self.agent_tokens.use(agent.id)
+        self.newcomers.proven(agent.id)
+        namespace = agent.namespace
+        if self._liveness.heard(namespace, agent.id):
+            self.changes.notify(namespace, agent.id)
         return True
 
     def _add(self, record: AgentRecord) -> None:
         """Show a row; its last poll may be known, and not be written yet."""
-        there = self._rows.find(record.id)
-        if there is not None:
-            polls = (at for at in (there.last_poll, record.last_poll) if at is not None)
-            record = evolve(record, last_poll=max(polls, default=None))
-        self._rows.put(record)
+        there = self.rows.find(record.id)
+        if there is not None and there.last_poll is not None:
+            record = record.polled(there.last_poll)
+        self.rows.put(record)
         if record.last_poll is None and record.report is None:
             self.newcomers.registered(record.id)
         self.agent_tokens.record(there, record)
@@ -338,10 +333,13 @@ class Registry(Service):
             self.changes.notify(there.namespace, record.id)
         self._liveness.heard(record.namespace, record.id)
         self.changes.notify(record.namespace, record.id)
+        if record.id in self._early:
+            self._show_poll(record.id, *self._early.pop(record.id))
 
     def _drop(self, agent_id: str) -> None:
-        record = self._rows.remove(agent_id)
+        record = self.rows.remove(agent_id)
         self._polls.discard(agent_id)
+        self._early.pop(agent_id, None)
         self.duplicates.forget(agent_id)
         self.newcomers.proven(agent_id)
         if record is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 from attrs import define, field
 
+from confd.controller.agents.compact import CompactAgent
 from confd.controller.interfaces import IResidentStore
 from confd.reports import AgentRecord
 
@@ -27,45 +29,62 @@ class KnownAgents:
     @ivar ids: of the agents of each namespace, sorted.
     """
 
-    _records: dict[str, AgentRecord] = field(factory=dict)
+    _agents: dict[str, CompactAgent] = field(factory=dict)
     ids: defaultdict[str, list[str]] = field(factory=lambda: defaultdict(list))
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._agents)
 
     def find(self, agent_id: str) -> AgentRecord | None:
         """Return an agent, C{None} if it is unknown."""
-        return self._records.get(agent_id)
+        agent = self._agents.get(agent_id)
+        return None if agent is None else agent.record()
 
-    def all(self) -> Collection[AgentRecord]:
+    def namespace_of(self, agent_id: str) -> str | None:
+        """Return the namespace of an agent, C{None} if it is unknown."""
+        agent = self._agents.get(agent_id)
+        return None if agent is None else agent.namespace
+
+    def compact(self, agent_id: str) -> CompactAgent | None:
+        """Return an agent as it is kept, C{None} if it is unknown."""
+        return self._agents.get(agent_id)
+
+    def all(self) -> Collection[CompactAgent]:
         """Return all agents."""
-        return self._records.values()
+        return self._agents.values()
+
+    def polled(self, agent_id: str, at: datetime) -> CompactAgent | None:
+        """Note a poll, and return the agent; C{None} if it is unknown."""
+        agent = self._agents.get(agent_id)
+        if agent is not None:
+            agent.polled(at)
+        return agent
 
     def replace(self, record: AgentRecord) -> None:
         """Put a record in the place of another one of the same agent in the same namespace."""
-        self._records[record.id] = record
+        self._agents[record.id] = CompactAgent(record)
 
     def put(self, record: AgentRecord) -> None:
         """Add an agent, or put its record in the place of another one."""
-        before = self._records.get(record.id)
-        if before is None or before.namespace != record.namespace:
+        if self.namespace_of(record.id) != record.namespace:
             self.remove(record.id)
             ids = self.ids[record.namespace]
             if ids and ids[-1] > record.id:
                 ids.insert(bisect_right(ids, record.id), record.id)
             else:
                 ids.append(record.id)
-        self._records[record.id] = record
+        self._agents[record.id] = CompactAgent(record)
 
     def remove(self, agent_id: str) -> AgentRecord | None:
         """Remove an agent; return its record, C{None} if it was unknown."""
-        record = self._records.pop(agent_id, None)
-        if record is not None:
-            ids = self.ids[record.namespace]
-            del ids[bisect_left(ids, agent_id)]
-            if not ids:
-                del self.ids[record.namespace]
-        return record
+        agent = self._agents.pop(agent_id, None)
+        if agent is None:
+            return None
+        ids = self.ids[agent.namespace]
+        del ids[bisect_left(ids, agent_id)]
+        if not ids:
+            del self.ids[agent.namespace]
+        return agent.record()
 
     def ids_after(self, namespace: str, agent_id: str, limit: int) -> Sequence[str]:
         """Return the ids of at most C{limit} agents of a namespace that follow an id, in order."""
@@ -73,10 +92,10 @@ class KnownAgents:
         start = bisect_right(ids, agent_id)
         return ids[start : start + limit]
 
-    def after(self, namespace: str, agent_id: str) -> Iterator[AgentRecord]:
+    def after(self, namespace: str, agent_id: str) -> Iterator[CompactAgent]:
         """Yield the agents of a namespace, by id, that follow an id."""
         ids = self.ids.get(namespace, [])
-        return (self._records[ids[at]] for at in range(bisect_right(ids, agent_id), len(ids)))
+        return (self._agents[ids[at]] for at in range(bisect_right(ids, agent_id), len(ids)))
 
 
 @define(eq=False)
@@ -84,13 +103,13 @@ class LoadedAgents:
     """
     All agents.
 
-    @ivar holders: ids and namespaces of agents by the digests of their tokens.
+    @ivar holders: ids of agents by the digests of their tokens.
     @ivar used: ids of the agents with a token that ever polled or reported.
     @ivar unproven: ids of the agents that never polled or reported.
     """
 
     rows: KnownAgents = field(factory=KnownAgents)
-    holders: dict[bytes, tuple[str, str]] = field(factory=dict)
+    holders: dict[bytes, str] = field(factory=dict)
     used: list[str] = field(factory=list)
     unproven: list[str] = field(factory=list)
 
@@ -102,7 +121,7 @@ class LoadedAgents:
             if silent:
                 self.unproven.append(record.id)
             if record.token:
-                self.holders[record.token] = record.id, record.namespace
+                self.holders[record.token] = record.id
                 if not silent:
                     self.used.append(record.id)
 

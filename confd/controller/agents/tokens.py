@@ -46,16 +46,17 @@ class AgentTokens:
     @ivar blocked: the ids of blocked agents.
     """
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
+    def __init__(self, seconds: Callable[[], float], namespace_of: Callable[[str], str | None]) -> None:
         """
         @param seconds: the monotonic clock.
+        @param namespace_of: returns the namespace of an agent.
         """
-        self._seconds = seconds
+        self._seconds, self._namespace_of = seconds, namespace_of
         self.blocked: set[str] = set()
         #: When the present token of an agent was used last, by its id.
         self._used: dict[str, float] = {}
-        #: Ids and namespaces of agents by the digests of their tokens.
-        self._holders: dict[bytes, tuple[str, str]] = {}
+        #: Ids of agents by the digests of their tokens.
+        self._holders: dict[bytes, str] = {}
 
     def load(self, contents: Contents) -> None:
         self.blocked = set(contents.blocked)
@@ -66,11 +67,11 @@ class AgentTokens:
         elif change.kind == AGENT and change.value.what == "unblocked":
             self.blocked.discard(change.subject)
 
-    def load_agents(self, holders: dict[bytes, tuple[str, str]], used: Iterable[str]) -> None:
+    def load_agents(self, holders: dict[bytes, str], used: Iterable[str]) -> None:
         """
         Load the tokens of all agents.
 
-        @param holders: ids and namespaces by the digests of the tokens.
+        @param holders: ids by the digests of the tokens.
         @param used: ids of agents whose tokens count as used now.
         """
         self._holders, self._used = holders, dict.fromkeys(used, self._seconds())
@@ -103,11 +104,13 @@ class AgentTokens:
             if after is None or after.token != before.token:
                 self._used.pop(before.id, None)
         if after is not None and after.token:
-            self._holders[after.token] = after.id, after.namespace
+            self._holders[after.token] = after.id
 
     def holder(self, digest: bytes) -> tuple[str, str] | None:
         """Return the id and the namespace of the agent whose token has this digest, C{None} for an unknown digest."""
-        return self._holders.get(digest)
+        agent_id = self._holders.get(digest)
+        namespace = None if agent_id is None else self._namespace_of(agent_id)
+        return None if agent_id is None or namespace is None else (agent_id, namespace)
 
     def sender(self, principal: Principal, claimed: str) -> str:
         """

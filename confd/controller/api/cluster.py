@@ -172,7 +172,7 @@ class ClusterApi:
 
     def _held(self, own: str) -> Iterator[tuple[AgentRecord, str, Tag]]:
         """What agents said that their workers have, with the cluster that it is of; what cannot be is left out."""
-        for record in self._registry.records():
+        for record in (each.record() for each in self._registry.rows.all() if each.report and each.report.holds):
             holds = record.report.holds if record.report else None
             if record.report is None or holds is None or not holds.cluster or holds.epoch > EPOCH_BELIEVED:
                 continue

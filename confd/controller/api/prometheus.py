@@ -121,8 +121,8 @@ class PrometheusApi:
                 },
                 {**reader.declared(each).labels, **each.labels_set},
             )
-            for each in self._registry.records()
-            if each.advertise and each.namespace in namespaces
+            for each in (found.record() for found in self._registry.rows.all() if found.advertises)
+            if each.namespace in namespaces
         ]
 
 

@@ -9,12 +9,13 @@ from attrs import define, evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.registry import Registry
 from confd.controller.agents.selection import AGENTS_PER_TURN
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, OpenRollout
 from confd.controller.convergence.times import OrderedTimes
 from confd.controller.convergence.version import VersionProgress
-from confd.reports import AgentRecord, VersionOutcome
+from confd.reports import VersionOutcome
 
 #: Agents of each state that L{Counted.behind} has at most.
 MAX_BEHIND = 100
@@ -73,7 +74,7 @@ class Count:
             outcome = outcomes.get(agent_id)
             if outcome is not None and outcome.state.final:
                 state = outcome.state.value
-            elif not self._current and self._went_on(registry.find(agent_id)):
+            elif not self._current and self._went_on(registry.rows.compact(agent_id)):
                 state = "passed"
             elif agent_id in silent:
                 state = "silent"
@@ -116,8 +117,8 @@ class Count:
         )
         return Counted(summary, [each for state in _BEHIND for each in self._behind[state]])
 
-    def _went_on(self, record: AgentRecord | None) -> bool:
-        report, tag = None if record is None else record.report, self._progress.tag
+    def _went_on(self, agent: CompactAgent | None) -> bool:
+        report, tag = None if agent is None else agent.report, self._progress.tag
         return report is not None and (report.tag.epoch, report.tag.version) > (tag.epoch, tag.version)
 
     def _measure(self, applied: Sequence[VersionOutcome]) -> None:
@@ -146,7 +147,7 @@ async def count_agents(
     """
     count, after = Count(namespace, progress, current, registry, wanted), ""
     while True:
-        agent_ids = registry.ids_after(namespace, after, per_turn)
+        agent_ids = registry.rows.ids_after(namespace, after, per_turn)
         count.visit(agent_ids)
         if len(agent_ids) < per_turn:
             return count.result()

@@ -312,8 +312,7 @@ class Convergence(Service):
         return versions
 
     def _is_here(self, namespace: str, agent_id: str) -> bool:
-        record = self._registry.find(agent_id)
-        return record is not None and record.namespace == namespace
+        return self._registry.rows.namespace_of(agent_id) == namespace
 
     def agent_changed(self, namespace: str, agent_id: str) -> None:
         """Note that an agent came, changed or left."""

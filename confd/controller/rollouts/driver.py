@@ -196,8 +196,8 @@ class RolloutDriver(Service):
         labels = self._registry.labels.of
         return [
             PoolAgent(record, labels, record.id not in around.unheard, record.id not in around.duplicates)
-            for record in self._registry.records()
-            if record.namespace == namespace and record.report is not None
+            for record in (each.record() for each in self._registry.rows.all() if each.namespace == namespace)
+            if record.report is not None
         ]
 
     def is_fit(self, record: AgentRecord) -> bool:

@@ -96,11 +96,12 @@ class Rollouts:
             store for an unknown agent failed.
         """
         current = await self._reader.require_named(namespace, header)
-        record = self._registry.find(agent_id) if agent_id else None
-        if agent_id and record is None:
+        home = self._registry.rows.namespace_of(agent_id) if agent_id else None
+        if agent_id and home is None:
             current = await self._reader.newest(namespace)
             record = await self._registry.look_up(agent_id)
-        if record is None or record.namespace != namespace or self._snapshot.lane(namespace) is None:
+            home = None if record is None else record.namespace
+        if home != namespace or self._snapshot.lane(namespace) is None:
             return current
         if header:
             await self._detect(namespace, agent_id, entity_tags(header))
@@ -117,11 +118,11 @@ class Rollouts:
 
     def agent_changed(self, namespace: str, agent_id: str) -> None:
         """Make an agent a member whose report names a version above the base."""
-        record = self._registry.find(agent_id)
-        if self._snapshot.lane(namespace) is None or record is None or record.report is None:
+        agent = self._registry.rows.compact(agent_id)
+        if self._snapshot.lane(namespace) is None or agent is None or agent.report is None:
             return
-        named = {str(tag) for tag in (record.report.tag, record.report.holds) if tag is not None}
-        if record.namespace == namespace and self._snapshot.detects(namespace, agent_id, named):
+        named = {str(tag) for tag in (agent.report.tag, agent.report.holds) if tag is not None}
+        if agent.namespace == namespace and self._snapshot.detects(namespace, agent_id, named):
             detected = Deferred.fromCoroutine(self._detect(namespace, agent_id, named))
             # The next poll or report of the agent tries again.
             detected.addErrback(lambda failure: failure.trap(ConfdError))

@@ -402,7 +402,7 @@ class HolderTests(SynchronousTestCase):
     """L{AgentTokens}, by itself."""
 
     def test_moves_with_the_row(self) -> None:
-        agent_tokens = AgentTokens(lambda: 0.0)
+        agent_tokens = AgentTokens(lambda: 0.0, lambda agent_id: "default")
         first, second = an_agent("a", token=b"1"), an_agent("a", token=b"2")
         agent_tokens.record(None, first)
         agent_tokens.record(first, second)
@@ -413,7 +413,7 @@ class HolderTests(SynchronousTestCase):
     def test_controllers_hear_of_each_other_with_a_delay(self) -> None:
         """A short poll interval is no reason to replace a token that another controller saw a moment ago."""
         now = 0.0
-        agent_tokens = AgentTokens(lambda: now)
+        agent_tokens = AgentTokens(lambda: now, lambda agent_id: None)
         agent_tokens.use("a")
         now = 4.0
         agent_tokens.check_replacement("a", 1, shared=False)
@@ -422,6 +422,6 @@ class HolderTests(SynchronousTestCase):
         agent_tokens.check_replacement("a", 1, shared=True)
 
     def test_tokens_are_long(self) -> None:
-        issued = {AgentTokens(lambda: 0.0).issue("a") for _ in range(100)}
+        issued = {AgentTokens(lambda: 0.0, lambda agent_id: "default").issue("a") for _ in range(100)}
         self.assertEqual({len(token) for token, _ in issued}, {43})
         self.assertEqual(len(issued), 100)

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.liveness import Liveness
 from confd.controller.convergence.summary import MAX_BEHIND, count_agents
 from confd.controller.convergence.times import MAX_CURVE_POINTS, OrderedTimes
@@ -44,6 +45,13 @@ class Fleet:
 
     def get(self, agent_id: str) -> AgentRecord:
         return self.records[agent_id]
+
+    @property
+    def rows(self) -> Fleet:
+        return self
+
+    def compact(self, agent_id: str) -> CompactAgent:
+        return CompactAgent(self.records[agent_id])
 
     def ids_after(self, namespace: str, after: str, limit: int) -> list[str]:
         return sorted(each for each in self.records if each > after)[:limit]
