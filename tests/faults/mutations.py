@@ -289,8 +289,26 @@ MUTANTS = (
     ),
     Mutant(
         "requests that two readers take for different ones",
-        (Edit("web/server/channel.py", "        reason = self._ambiguity(request)\n", "        reason = None\n"),),
+        (
+            Edit(
+                "web/server/channel.py",
+                "        reason = self._ambiguity(request, isinstance(head, KnownHead))\n",
+                "        reason = None\n",
+            ),
+        ),
         ("tests.web.test_smuggling",),
+        "F-40",
+    ),
+    Mutant(
+        "a known head is taken from any peer",
+        (
+            Edit(
+                "web/server/channel.py",
+                "        if reason is None and self.factory.proxies.hops(",
+                "        if not known and reason is None and self.factory.proxies.hops(",
+            ),
+        ),
+        ("tests.web.server.test_head_memo",),
         "F-40",
     ),
     Mutant(

@@ -18,6 +18,7 @@ from twisted.web.http_headers import Headers
 
 from confd.web.server.ambiguity import ambiguity_in_headers, ambiguity_in_path, is_trailer
 from confd.web.server.head import encode_head
+from confd.web.server.head_memo import KnownHead
 from confd.web.server.refusal import refusal
 from confd.web.server.request import BoundedRequest
 from confd.web.server.request_head import MAX_HEAD_BYTES, MAX_HEADERS, BadHead, HeadReader, LargeHead
@@ -95,7 +96,12 @@ class BoundedChannel(HTTPChannel):
         if self.requests:
             self.rawDataReceived(data)
             return
-        reader = self._reader = self._reader or self.factory.take_reader()
+        known = self.factory.head_memo.find(data) if self._reader is None else None
+        if known is not None:
+            self._begin(*known)
+            return
+        whole, reader = self._reader is None, self._reader or self.factory.take_reader()
+        self._reader = reader
         if data.startswith(_TLS_HANDSHAKE) and not reader.begun:
             # No head would ever end in a handshake. The answer is in clear: TLS clients report that as what it is.
             self.factory.log_tls_client(self.getPeer())
@@ -110,24 +116,27 @@ class BoundedChannel(HTTPChannel):
             self.refuse(431, "headers_too_large", sentence)
         else:
             if reader.complete:
-                self._begin(reader, rest)
+                self._reader = None
+                self.factory.return_reader(reader)
+                self._begin(reader, rest, data[: len(data) - len(rest)] if whole else b"")
             elif reader.begun and self._timer is None:
                 self._within(self.factory.limits.header_seconds, self._too_slow, "the headers")
 
-    def _begin(self, head: HeadReader, rest: bytes) -> None:
+    def _begin(self, head: KnownHead | HeadReader, rest: bytes, raw: bytes = b"") -> None:
         """
         Begin a request, or refuse the request by its head, before a byte of its body is read.
 
         @param rest: the bytes that have arrived behind the head.
+        @param raw: the bytes of the head if it arrived in one piece.
         """
         request = BoundedRequest(self)
         self.requests.append(request)
         request.method, request.uri, request.clientproto = head.method, head.uri, head.version
         request.requestHeaders, length = head.headers, head.length
         self.persistent = head.persistent and head.version == b"HTTP/1.1"
-        self._reader = None
-        self.factory.return_reader(head)
-        reason = self._ambiguity(request)
+        reason = self._ambiguity(request, isinstance(head, KnownHead))
+        if reason is None and not isinstance(head, KnownHead) and raw:
+            self.factory.head_memo.keep(raw, head)
         if reason is not None:
             self.refuse(400, "bad_request", reason)
         elif (misdirected := self._misdirected(request)) is not None:
@@ -289,12 +298,12 @@ class BoundedChannel(HTTPChannel):
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.refuse(400, "bad_request", "The request is not valid HTTP/1.1.")
 
-    def _ambiguity(self, request: BoundedRequest) -> str | None:
+    def _ambiguity(self, request: BoundedRequest, known: bool) -> str | None:
         headers = request.requestHeaders
-        reason = ambiguity_in_headers(headers, request.clientproto)
+        reason = None if known else ambiguity_in_headers(headers, request.clientproto)
         if reason is None and self.factory.proxies.hops(self.getPeer(), headers) is None:
             return "Forwarded and X-Forwarded-For must be valid and agree; let the proxy add to both or to one."
-        return reason or ambiguity_in_path(request.uri)
+        return reason or (None if known else ambiguity_in_path(request.uri))
 
     def _misdirected(self, request: BoundedRequest) -> tuple[str, str] | None:
         for host in request.requestHeaders.getRawHeaders(b"Host") or ():

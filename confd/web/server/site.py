@@ -18,6 +18,7 @@ from confd.web.auth.throttle import source_of
 from confd.web.server.channel import BoundedChannel
 from confd.web.server.connection_limits import ConnectionLimits
 from confd.web.server.head import HttpDate, request_ids
+from confd.web.server.head_memo import HeadMemo
 from confd.web.server.proxies import Hops, Proxies
 from confd.web.server.request import BoundedRequest, ascii_text
 from confd.web.server.request_head import HeadReader
@@ -67,6 +68,7 @@ class BoundedSite(HTTPFactory):
     @ivar request_metrics: counts the requests.
     @ivar request_ids: an id for each request.
     @ivar date: the header C{Date} of each response.
+    @ivar head_memo: the heads that need no more reading.
     """
 
     protocol: Callable[..., BoundedChannel] = BoundedChannel  # type: ignore[assignment]
@@ -96,6 +98,7 @@ class BoundedSite(HTTPFactory):
         self.proxies, self._hosts, self._access_log = proxies, hosts, access_log
         self.request_metrics, self.request_ids = RequestMetrics(), request_ids()
         self.date = HttpDate(reactor.seconds)
+        self.head_memo = HeadMemo()
         self.draining = False
         self.connection_limits = ConnectionLimits(limits.connections, limits.from_one, self.request_metrics.refused)
         self._spare_reader: HeadReader | None = None
