@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.faults.mutations import Edit, Mutant
 
 _GROUPS, _STORE = "controller/store/postgres/groups.py", "controller/store/postgres/store.py"
+_LOCK = '            cursor.queue("SELECT 1 FROM head FOR UPDATE")\n'
 _URL = "controller/store/postgres/url.py"
 _TESTS = "tests.controller.store.postgres"
 _SHARED = f"{_TESTS}.test_several.PostgresSharedStoreTests"
@@ -15,17 +16,17 @@ _ANNOUNCER = "tests.controller.configs.test_announcer.AnnouncerTests"
 DATABASE_MUTANTS = (
     Mutant(
         "PostgreSQL: transactions do not lock the head",
-        (Edit(_GROUPS, 'before = load_state(cursor, "FOR UPDATE")', "before = load_state(cursor)"),),
+        (Edit(_GROUPS, _LOCK, ""),),
         (f"{_MEMORIES}.test_transaction_waits_for_the_one_before_at_the_head",),
     ),
     Mutant(
         "PostgreSQL: works read before the head is locked",
         (
-            Edit(_GROUPS, 'before = load_state(cursor, "FOR UPDATE")', "before = load_state(cursor)"),
+            Edit(_GROUPS, _LOCK, ""),
             Edit(
                 _GROUPS,
                 "            self._append(cursor, before.seq, results)\n",
-                '            before = load_state(cursor, "FOR UPDATE")\n'
+                f"{_LOCK}            before = load_state(cursor)\n"
                 "            self._append(cursor, before.seq, results)\n",
             ),
         ),

@@ -51,11 +51,15 @@ class WentBack(StorageRefusal):
 Found = Literal["continuation", "far_behind", "reset", "went_back", "raised"]
 
 
-def load_state(cursor: PostgresCursor, lock: Literal["", "FOR UPDATE"] = "") -> DatabaseState:
-    """Return the state of the database; the lock of its row orders all changes."""
-    row = cursor.execute(f"SELECT cluster_id, epoch, seq, mark FROM head {lock}").fetchone()
-    newest = cursor.execute("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1").fetchone()
-    return DatabaseState(*row, *(newest or (0, "")))
+_STATE = """
+    SELECT cluster_id, epoch, seq, mark, coalesce(newest.number, 0), coalesce(newest.hash, '') FROM head
+    LEFT JOIN LATERAL (SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1) AS newest ON TRUE
+"""
+
+
+def load_state(cursor: PostgresCursor) -> DatabaseState:
+    """Return the state of the database as of one moment."""
+    return DatabaseState(*cursor.execute(_STATE).fetchone())
 
 
 def compare(before: DatabaseState, now: DatabaseState, mark: uuid.UUID | None, audit_hash: str | None) -> Found:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, LiteralString
 
-from psycopg import Connection, Pipeline
+from psycopg import Connection, Cursor, Pipeline
 from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 
@@ -105,11 +105,13 @@ class PostgresCursor:
 
     def execute(self, statement: str, values: Sequence[object] = (), /) -> PostgresCursor:
         """Run a statement, or queue it."""
-        self.written = self.written or not statement.lstrip().startswith("SELECT")
-        # Each result stays with its own cursor.
-        self._last = self._connection.cursor()
-        self._last.execute(translate(statement), [_storable(each) for each in values])
+        self._last = self.queue(statement, values)
         return self
+
+    def queue(self, statement: str, values: Sequence[object] = (), /) -> Cursor[TupleRow]:
+        """Run a statement, or queue it; return the cursor of its own that holds the result."""
+        self.written = self.written or not statement.lstrip().startswith("SELECT")
+        return self._connection.cursor().execute(translate(statement), [_storable(each) for each in values])
 
     def fetchone(self) -> Any:
         """Return the next row, C{None} after the last one."""

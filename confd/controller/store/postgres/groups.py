@@ -237,10 +237,12 @@ class Writer:
         with open_pipeline(connection) as pipeline:
             cursor = PostgresCursor(connection, pipeline)
             cursor.execute("BEGIN")
-            cursor.execute("UPDATE writers SET last_group = ? WHERE id = ? RETURNING 1", (self._number, self.id))
-            if cursor.fetchone() is None:
+            # One wait for the server. The lock of this row orders all changes; the state is read behind it.
+            there = cursor.queue("UPDATE writers SET last_group = ? WHERE id = ? RETURNING 1", (self._number, self.id))
+            cursor.queue("SELECT 1 FROM head FOR UPDATE")
+            before = load_state(cursor)
+            if there.fetchone() is None:
                 raise _Displaced
-            before = load_state(cursor, "FOR UPDATE")
             if self._checked is not connection and (
                 repair or check_continuation(cursor, self.standing, before) in ("raised", "reset")
             ):
@@ -249,9 +251,8 @@ class Writer:
                 check_replication(cursor)
             results = [self._run(cursor, work, len(works) == 1) for work in works]
             self._append(cursor, before.seq, results)
-            standing = load_state(cursor)
             # All errors of queued statements come here.
-            pipeline.sync()
+            standing = load_state(cursor)
         return CommittedGroup(before.seq, results), standing
 
     def _run(self, cursor: PostgresCursor, work: Work[object], alone: bool) -> object:
