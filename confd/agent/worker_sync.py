@@ -29,6 +29,9 @@ from confd.runtime.timing import Backoff, Periodic
 #: Seconds between two checks of the worker.
 CHECK_INTERVAL_SECONDS = 2.0
 
+#: The same while nothing changes: a worker that restarts empty or drifts is still repaired within 5 seconds.
+STEADY_INTERVAL_SECONDS = 4.0
+
 #: Longest delay between two attempts, so that a worker is repaired within 5 seconds of being reachable.
 RETRY_MAX_SECONDS = 4.0
 
@@ -91,6 +94,8 @@ class WorkerSync(MultiService):
         self._delivered: Tag | None = None
         #: State of the worker after the last completed round; C{None} makes the next round compare documents.
         self._settled: WorkerState | None = None
+        #: Whether the last round found the worker in that state.
+        self._steady = False
         #: The request for the document after a delivery.
         self._reading: Deferred[str | None] | None = None
         self._reach = Problem("worker", self.log)
@@ -136,7 +141,9 @@ class WorkerSync(MultiService):
     # -- one round --
 
     def _pause(self) -> float:
-        return self._backoff.next() if self._reach.reason else CHECK_INTERVAL_SECONDS
+        if self._reach.reason:
+            return self._backoff.next()
+        return STEADY_INTERVAL_SECONDS if self._steady else CHECK_INTERVAL_SECONDS
 
     async def _round(self) -> None:
         delivery = self._delivery
@@ -156,7 +163,9 @@ class WorkerSync(MultiService):
 
     async def _inspect(self, wanted: Configuration) -> None:
         """Check the worker, and restore what it lost."""
+        self._steady = False
         state = await self._worker.state()
+        self._steady = state == self._settled
         if self._refused_by not in (None, state.boot_id):
             # Another process of the worker may accept the configuration.
             await self._deliver(wanted)
@@ -202,7 +211,7 @@ class WorkerSync(MultiService):
 
     async def _deliver(self, target: Configuration) -> None:
         """Deliver a configuration, and compare what the worker then holds."""
-        self._settled = None
+        self._settled, self._steady = None, False
         delivery = self._delivery_of(target)
         if delivery is not None:
             delivery.begin(self._clock.seconds())

@@ -11,7 +11,13 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from confd.agent.worker_sync import CHECK_INTERVAL_SECONDS, RETRY_MAX_SECONDS, Applied, WorkerSync
+from confd.agent.worker_sync import (
+    CHECK_INTERVAL_SECONDS,
+    RETRY_MAX_SECONDS,
+    STEADY_INTERVAL_SECONDS,
+    Applied,
+    WorkerSync,
+)
 from confd.interfaces import IHealth, IWorkerClient
 from confd.model import Configuration
 from confd.reports import Report, ReportState, Timings
@@ -84,10 +90,16 @@ class WorkerSyncTests(WorkerSyncCase):
         self.wait(60)
         self.assertEqual(self.versions(), [1])
 
-    def test_the_worker_is_checked_every_two_seconds(self) -> None:
+    def test_a_worker_whose_state_stays_is_checked_less_often(self) -> None:
         self.worker_sync.deliver(configuration(1))
-        self.clock.pump([CHECK_INTERVAL_SECONDS] * 10)
-        self.assertEqual(self.worker.checks, 10)
+        for interval, checks in ((CHECK_INTERVAL_SECONDS, 2), (STEADY_INTERVAL_SECONDS, 10)):
+            before = self.worker.checks
+            self.clock.pump([interval] * checks)
+            self.assertEqual(self.worker.checks - before, checks)
+        self.worker.restart("boot-2")
+        self.clock.pump([STEADY_INTERVAL_SECONDS, CHECK_INTERVAL_SECONDS])
+        self.assertEqual(self.versions(), [1, 1])
+        self.assertEqual(self.worker.checks, 14)
 
     # -- a worker that is away --
 
@@ -626,6 +638,19 @@ class AwayTests(WorkerSyncCase):
         self.worker.down = False
         self.wait(5)
         self.assertEqual((self.versions(), self.worker.current), ([1], configuration(1)))
+
+    @given(st.integers(), st.floats(0, 20), st.floats(0, 20))
+    def test_repaired_within_5_seconds_of_the_worker_listening(self, seed: int, kept: float, away: float) -> None:
+        """A worker restarts empty at any moment between two checks."""
+        self.build(seed)
+        self.worker_sync.deliver(configuration(1))
+        for seconds in (kept, away):
+            self.clock.pump([1.0] * int(seconds))
+            self.clock.advance(seconds % 1)
+            self.worker.down = True
+        self.worker.restart("boot-2")
+        self.wait(5)
+        self.assertEqual((self.versions(), self.worker.current), ([1, 1], configuration(1)))
 
 
 class TellingWorkerTests(WorkerSyncTests):
