@@ -13,6 +13,7 @@ from confd.codec.certificate import KIND, Certificate, leaf_of, root_of, sign
 from confd.codec.headers import rfc3339
 from confd.codec.signing import SigningKey
 from confd.codec.strict_json import JsonValue
+from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.registry import Registry
 from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.convergence.tracker import Convergence
@@ -78,11 +79,10 @@ class Certificates:
         )
         return await self._in_thread(_signed, claim, self._reports(progress), with_leaves, self._identity.keys()[0])
 
-    def _reports(self, progress: VersionProgress) -> Sequence[tuple[str, AgentRecord | None]]:
+    def _reports(self, progress: VersionProgress) -> Sequence[tuple[str, CompactAgent | None]]:
         """Return the agents that applied a version."""
-        find = self._registry.find
-        outcomes = progress.outcomes.items()
-        return [(agent_id, find(agent_id)) for agent_id, each in outcomes if each.state is ReportState.APPLIED]
+        find = self._registry.rows.compact
+        return [(agent_id, find(agent_id)) for agent_id in progress.outcomes.in_state(ReportState.APPLIED)]
 
 
 def _require_quorum(progress: VersionProgress, targeted: int, quorum: float) -> None:
@@ -113,10 +113,12 @@ def _approvals(origin: Origin | None) -> list[JsonValue]:
 
 
 def _signed(
-    claim: Certificate, agents: Sequence[tuple[str, AgentRecord | None]], with_leaves: bool, key: SigningKey
+    claim: Certificate, agents: Sequence[tuple[str, CompactAgent | None]], with_leaves: bool, key: SigningKey
 ) -> bytes:
     tag = Tag.parse(claim.tag)
-    leaves = sorted(_leaf(agent_id, tag, claim.checksum, record) for agent_id, record in agents)
+    leaves = sorted(
+        _leaf(agent_id, tag, claim.checksum, None if agent is None else agent.record()) for agent_id, agent in agents
+    )
     made = msgspec.structs.replace(claim, root=root_of(leaves), leaves=leaves if with_leaves else None)
     return sign(made, key)
 

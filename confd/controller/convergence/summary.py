@@ -67,27 +67,27 @@ class Count:
     def visit(self, agent_ids: Sequence[str]) -> None:
         """Count agents as of now; the ids ascend from call to call."""
         registry, wanted, outcomes = self._registry, self._wanted, self._progress.outcomes
-        silent, applied = registry.liveness(self._namespace).silent, []
+        silent, applied = registry.liveness(self._namespace).silent, list[str]()
         for agent_id in agent_ids:
             if wanted is not None and not wanted(agent_id):
                 continue
-            outcome = outcomes.get(agent_id)
-            if outcome is not None and outcome.state.final:
-                state = outcome.state.value
+            known = outcomes.state_of(agent_id)
+            if known is not None and known.final:
+                state = known.value
             elif not self._current and self._went_on(registry.rows.compact(agent_id)):
                 state = "passed"
             elif agent_id in silent:
                 state = "silent"
             else:
-                state = "pending" if outcome is None else "applying"
+                state = "pending" if known is None else "applying"
             self._states[state] += 1
-            if state == "applied" and outcome is not None:
-                applied.append(outcome)
+            if state == "applied":
+                applied.append(agent_id)
             elif state != "passed" and len(self._behind[state]) < MAX_BEHIND:
-                error = "" if outcome is None else outcome.error
+                error = "" if known is None else outcomes[agent_id].error
                 self._behind[state].append(LaggingAgent(registry.get(agent_id), state, error))
         if self._known is None:
-            self._measure(applied)
+            self._measure([outcomes[agent_id] for agent_id in applied])
 
     def result(self) -> Counted:
         """Return the convergence among the agents so far."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 
@@ -75,8 +74,8 @@ class Convergence(Service):
         #: What the last counts of each namespace found, by version, until something changes.
         self._counted: dict[str, dict[int, Counted]] = {}
         self.changes, self.applications = Signal(), Signal()
-        #: The outcomes of each version, by agent, that L{load_rows} found.
-        self._read: defaultdict[tuple[str, int], dict[str, VersionOutcome]] = defaultdict(dict)
+        #: The results of each version that L{load_rows} found; their tags and times are still missing.
+        self._read: dict[tuple[str, int], VersionProgress] = {}
 
     async def load_rows(self) -> None:
         """Read the outcomes of all versions, after the agents; L{load} shows them."""
@@ -87,7 +86,10 @@ class Convergence(Service):
         for namespace, version, agent_id, outcome in page:
             there = self._registry.read_in(namespace, agent_id)
             if there is not None:
-                self._read[namespace, version][there] = outcome
+                read = self._read.get((namespace, version))
+                if read is None:
+                    read = self._read[namespace, version] = VersionProgress(Tag("", 0, version), outcome.at)
+                read.record(there, outcome)
 
     def load(self, contents: Contents) -> None:
         self._current = {each.configuration.namespace: each.configuration.version for each in contents.revisions}
@@ -98,10 +100,10 @@ class Convergence(Service):
         for namespace, lanes in contents.lanes.items():
             if lanes.candidate is not None:
                 self._versions[namespace][lanes.candidate.tag.version].converged = True
-        for (namespace, version), outcomes in self._read.items():
+        for (namespace, version), read in self._read.items():
             progress = self.progress(namespace, version)
             if progress is not None:
-                progress.load(outcomes)
+                progress.load(read)
         self._read.clear()
         self._counted.clear()
         for namespace in self._versions:

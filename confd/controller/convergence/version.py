@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import datetime
 
 from attrs import define, field
 
+from confd.controller.convergence.outcomes import Outcomes
 from confd.controller.convergence.times import OrderedTimes
 from confd.model import Tag
 from confd.reports import ReportState, VersionOutcome
@@ -29,7 +29,7 @@ class VersionProgress:
 
     tag: Tag
     published_at: datetime
-    outcomes: dict[str, VersionOutcome] = field(factory=dict)
+    outcomes: Outcomes = field(factory=Outcomes)
     applied: int = 0
     failed: int = 0
     converged: bool = False
@@ -37,13 +37,10 @@ class VersionProgress:
     times: dict[str, OrderedTimes] | None = field(default=None, init=False)
     changes: int = field(default=0, init=False)
 
-    def load(self, outcomes: dict[str, VersionOutcome]) -> None:
-        """Put other outcomes in the place of all."""
-        states = Counter(each.state for each in outcomes.values())
-        self.outcomes, self.applied = outcomes, states[ReportState.APPLIED]
-        self.failed = states[ReportState.FAILED]
-        self._changed()
-        self.slowest = max((each.took or 0.0 for each in outcomes.values()), default=0.0)
+    def load(self, read: VersionProgress) -> None:
+        """Take the results that were read in the place of all."""
+        self.outcomes, self.applied, self.failed, self.slowest = read.outcomes, read.applied, read.failed, read.slowest
+        self.times, self.changes = None, self.changes + 1
 
     def record(self, agent_id: str, outcome: VersionOutcome) -> bool:
         """
@@ -51,23 +48,20 @@ class VersionProgress:
 
         @return: whether this is the first outcome of the agent with a time to apply.
         """
-        before = self.outcomes.get(agent_id)
+        before = None if outcome.took is None else self.outcomes.get(agent_id)
         self.drop(agent_id)
         self.outcomes[agent_id] = outcome
-        self._count(outcome, 1)
+        self._count(outcome.state, 1)
         self.slowest = max(self.slowest, outcome.took or 0.0)
         return outcome.took is not None and (before is None or before.took is None)
 
     def drop(self, agent_id: str) -> None:
         """Remove an agent."""
-        before = self.outcomes.pop(agent_id, None)
+        before = self.outcomes.discard(agent_id)
         if before is not None:
             self._count(before, -1)
 
-    def _changed(self) -> None:
+    def _count(self, state: ReportState, by: int) -> None:
+        self.applied += by * (state is ReportState.APPLIED)
+        self.failed += by * (state is ReportState.FAILED)
         self.times, self.changes = None, self.changes + 1
-
-    def _count(self, outcome: VersionOutcome, by: int) -> None:
-        self.applied += by * (outcome.state is ReportState.APPLIED)
-        self.failed += by * (outcome.state is ReportState.FAILED)
-        self._changed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import given, settings
@@ -9,9 +10,10 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.controller.convergence.outcomes import Outcomes
 from confd.errors import Gone
 from confd.model import DEFAULT_NAMESPACE
-from confd.reports import ReportState, VersionOutcome
+from confd.reports import ReportState
 from tests.budgets import budget
 from tests.controller.convergence.test_tracker import STATES, Parts
 
@@ -21,30 +23,27 @@ AGENTS = [f"{number:02}" for number in range(20)]
 PER_TURN, TURN = 3, 0.0001
 
 
-class Watched(dict[str, VersionOutcome]):
+class Watched(Outcomes):
     """Outcomes that count the looks at them."""
 
     looks = 0
 
-    def get(self, agent_id: str, default: Any = None) -> Any:
+    def state_of(self, agent_id: str) -> ReportState | None:
         self.looks += 1
-        return super().get(agent_id, default)
+        return super().state_of(agent_id)
 
-    def values(self) -> Any:
-        self.looks += len(self)
-        return super().values()
-
-    def items(self) -> Any:
-        self.looks += len(self)
-        return super().items()
-
-    def keys(self) -> Any:
-        self.looks += len(self)
-        return super().keys()
-
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         self.looks += len(self)
         return super().__iter__()
+
+
+def watch(progress: Any) -> Any:
+    """Count the looks at the outcomes of a version from now on."""
+    watched = Watched()
+    for agent_id, outcome in progress.outcomes.items():
+        watched[agent_id] = outcome
+    progress.outcomes = watched
+    return progress
 
 
 def filled(agents: list[str] = AGENTS) -> Parts:
@@ -74,9 +73,7 @@ class SettlingTests(SynchronousTestCase):
     def test_no_turn_looks_at_more_than_a_slice(self) -> None:
         """Neither the publish nor any turn after it."""
         self.parts.publish()
-        progress: Any = self.parts.convergence.progress(DEFAULT_NAMESPACE, 2)
-        progress.load(Watched(progress.outcomes))
-        progress.outcomes.looks, turns = 0, 0
+        progress, turns = watch(self.parts.convergence.progress(DEFAULT_NAMESPACE, 2)), 0
         self.parts.publish()
         while self.stored() is None:
             self.assertLessEqual(progress.outcomes.looks, PER_TURN)
@@ -87,9 +84,7 @@ class SettlingTests(SynchronousTestCase):
 
     def test_convergence_in_slices(self) -> None:
         """The convergence of the newest versions is counted in slices, and again only after a change."""
-        progress: Any = self.parts.convergence.progress(DEFAULT_NAMESPACE, 2)
-        progress.load(Watched(progress.outcomes))
-        progress.outcomes.looks = 0
+        progress = watch(self.parts.convergence.progress(DEFAULT_NAMESPACE, 2))
         summary = self.parts.convergence.summary(DEFAULT_NAMESPACE, 2)
         while not summary.called:
             self.assertLessEqual(progress.outcomes.looks, PER_TURN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 from attrs import define, evolve, field
@@ -13,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.liveness import Liveness
+from confd.controller.convergence.outcomes import Outcomes
 from confd.controller.convergence.summary import MAX_BEHIND, count_agents
 from confd.controller.convergence.times import MAX_CURVE_POINTS, OrderedTimes
 from confd.controller.convergence.version import VersionProgress
@@ -155,3 +157,40 @@ class OrderedTimesTests(SynchronousTestCase):
             self.assertEqual((found.p50_ms, found.p99_ms, found.max_ms), (None, None, None))
         evenly = every if count <= points else [every[at * (count - 1) // (points - 1)] for at in range(points)]
         self.assertEqual(times.curve(), evenly)
+
+
+class OutcomesTests(SynchronousTestCase):
+    """L{Outcomes}."""
+
+    @settings(max_examples=budget(100, 1000), deadline=None, database=None)
+    @given(
+        changes=st.lists(
+            st.tuples(
+                st.sampled_from("abc"),
+                st.none()
+                | st.builds(
+                    VersionOutcome,
+                    st.sampled_from(ReportState),
+                    st.datetimes(timezones=st.just(UTC)),
+                    st.text(max_size=9),
+                    st.booleans(),
+                    *[st.none() | st.floats(0, 1e9)] * 6,
+                ),
+            ),
+            max_size=8,
+        )
+    )
+    def test_like_a_dictionary(self, changes: list[tuple[str, VersionOutcome | None]]) -> None:
+        outcomes, expected = Outcomes(), dict[str, VersionOutcome]()
+        for agent_id, outcome in changes:
+            if outcome is None:
+                before = expected.pop(agent_id, None)
+                self.assertEqual(outcomes.discard(agent_id), before and before.state)
+            else:
+                outcomes[agent_id] = expected[agent_id] = outcome
+        self.assertEqual((dict(outcomes), len(outcomes), "a" in outcomes), (expected, len(expected), "a" in expected))
+        for state in ReportState:
+            found = [agent_id for agent_id, each in expected.items() if each.state is state]
+            self.assertEqual(sorted(outcomes.in_state(state)), sorted(found))
+        states = [outcomes.state_of(agent_id) for agent_id in "abc"]
+        self.assertEqual(states, [each and each.state for each in map(expected.get, "abc")])
