@@ -170,7 +170,10 @@ class Dispatcher:
                 request.caller = principal.who
                 if declared.needs is not POLL:
                     self._check_loaded()
-                place = await self._locate(request, declared, parts, query)
+                if declared.scope is Scope.QUERY:
+                    place = self._place(request, declared, query)
+                else:
+                    place = await self._locate(request, declared, parts, query)
                 self._authorize(principal, declared, declared.needed(request.uri, query), parts, place)
                 if _break_glass(query):
                     allow(principal, (Permission.ADMIN,), NOWHERE)

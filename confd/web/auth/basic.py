@@ -71,6 +71,10 @@ def digest_of(username: bytes, password: bytes) -> bytes:
     return hashlib.sha256(username + b":" + password).digest()
 
 
+#: The secret of an API token, or a user name with the digest of it and a password.
+_Presented = tuple[bytes | None, tuple[bytes, bytes] | None]
+
+
 @frozen
 class Credential:
     """A principal and the digest of its credentials."""
@@ -117,6 +121,8 @@ class BasicAuth:
     _look: Callable[[str, bytes], Deferred[None] | None] = _no_look
     _replaced: Sequence[Credential] = field(default=(), init=False)
     _replaced_at: float = field(default=0.0, init=False)
+    #: The latest header, and what it presents.
+    _latest: tuple[bytes, _Presented] = field(default=(b"", (None, None)), init=False, repr=False)
 
     def renew(self, credentials: Sequence[Credential], now: float = 0.0) -> set[str]:
         """
@@ -133,15 +139,13 @@ class BasicAuth:
         return lost
 
     def prepare(self, request: BoundedRequest) -> Deferred[None] | None:
-        headers = request.requestHeaders.getRawHeaders(b"Authorization") or ()
-        secret = self._secret(headers)
+        secret, presented = self._presented_by(request)
         if secret is not None and self._api_tokens is not None:
             looked_up: Deferred[None] | None = self._api_tokens.prepare(token_id_of(secret))
             return looked_up
-        presented = parse_basic_authorization(headers[0]) if len(headers) == 1 else None
         if presented is None:
             return None
-        digest = digest_of(*presented)
+        username, digest = presented
         try:
             if self._find(digest) is not None:
                 return None
@@ -149,19 +153,16 @@ class BasicAuth:
             # The look may find the agent.
             pass
         # Unknown credentials share what the look may read, so that they cannot flood the store.
-        return self._look(presented[0].decode(errors="replace"), digest)
+        return self._look(username.decode(errors="replace"), digest)
 
     def identify(self, request: BoundedRequest) -> Principal:
-        headers = request.requestHeaders.getRawHeaders(b"Authorization") or []
-        # Two headers count as none: another reader may believe the other one.
-        secret = self._secret(headers)
+        secret, presented = self._presented_by(request)
         if secret is not None and self._api_tokens is not None:
             principal: Principal = self._api_tokens.identify(secret, source_of(request.getClientAddress()))
             return principal
-        presented = parse_basic_authorization(headers[0]) if len(headers) == 1 else None
         if presented is None:
             raise Unauthenticated("unauthenticated", "Send a user name and a password with HTTP Basic authentication.")
-        return self.check(*presented, request)
+        return self._check(*presented, request)
 
     def check(self, username: bytes, password: bytes, request: BoundedRequest) -> Principal:
         """
@@ -170,7 +171,9 @@ class BasicAuth:
         @raise Unauthenticated: C{wrong_credentials}.
         @raise TooMany: too many wrong credentials came from the source of the request.
         """
-        digest = digest_of(username, password)
+        return self._check(username, digest_of(username, password), request)
+
+    def _check(self, username: bytes, digest: bytes, request: BoundedRequest) -> Principal:
         found = self._find(digest) or self._find_replaced(digest, request)
         if self._throttle is not None:
             source = source_of(request.getClientAddress())
@@ -193,22 +196,27 @@ class BasicAuth:
         return next((each.principal for each in found), None)
 
     def recognizes(self, request: BoundedRequest) -> Callable[[str], bool]:
-        headers = request.requestHeaders.getRawHeaders(b"Authorization") or []
-        secret = self._secret(headers)
+        secret, presented = self._presented_by(request)
         if secret is not None and self._api_tokens is not None:
             recognized: Callable[[str], bool] = self._api_tokens.recognizes(secret)
             return recognized
-        [header] = headers
-        presented = parse_basic_authorization(header)
         assert presented is not None
-        digest = digest_of(*presented)
+        _, digest = presented
         # The password may have been replaced meanwhile.
         principal = self._find(digest) or NOBODY
         return partial(self._still, digest, principal)
 
-    def _secret(self, headers: Sequence[bytes]) -> bytes | None:
-        """Return the secret of an API token among the credentials of a request; C{None} if there is none."""
-        return secret_of(headers[0]) if len(headers) == 1 and self._api_tokens is not None else None
+    def _presented_by(self, request: BoundedRequest) -> _Presented:
+        """Return the credentials of a request. Each request is asked twice or more, so the latest are kept."""
+        headers = request.requestHeaders.getRawHeaders(b"Authorization") or ()
+        if len(headers) != 1:
+            # Two headers count as none: another reader may believe the other one.
+            return None, None
+        header, presented = self._latest
+        if headers[0] is not header:
+            presented = _parse(headers[0], self._api_tokens is not None)
+            self._latest = headers[0], presented
+        return presented
 
     def _still(self, digest: bytes, principal: Principal, source: str) -> bool:
         throttle = None if principal.agent_id else self._throttle
@@ -232,6 +240,17 @@ class BasicAuth:
             if holder is not None:
                 found = _agent(*holder)
         return found
+
+
+def _parse(header: bytes, tokens: bool) -> _Presented:
+    """
+    Return the credentials in a header.
+
+    @param tokens: whether API tokens exist.
+    """
+    secret = secret_of(header) if tokens else None
+    presented = parse_basic_authorization(header) if secret is None else None
+    return secret, None if presented is None else (presented[0], digest_of(*presented))
 
 
 @lru_cache(maxsize=65_536)
