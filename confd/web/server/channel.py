@@ -67,7 +67,7 @@ class BoundedChannel(HTTPChannel):
         return not (self.requests or self._reader)
 
     def connectionMade(self) -> None:
-        self._host = self.transport.getHost()
+        self._host, self._peer = self.transport.getHost(), self.transport.getPeer()
         # Twisted starts the timeout again with it, once a request is done.
         self._savedTimeOut = self.timeOut
         super().connectionMade()
@@ -75,6 +75,10 @@ class BoundedChannel(HTTPChannel):
     def getHost(self) -> IAddress:
         """Return the address of the server, for which the transport asks the system each time."""
         return self._host
+
+    def getPeer(self) -> IAddress:
+        """Return the address of the client, for which the transport makes an object each time."""
+        return self._peer
 
     def dataReceived(self, data: bytes) -> None:
         if self._closing:

@@ -85,6 +85,10 @@ class BoundedRequest(Request):
             self.content.write(data)
             self.channel.extend_deadline(self.content.tell())
 
+    def setHeader(self, name: str | bytes, value: str | bytes) -> None:
+        """Set a header of the response."""
+        self.responseHeaders.set(name, value)
+
     def find_caller(self) -> None:
         """Replace the address of a trusted proxy with the address of the client behind it."""
         proxies = self.channel.factory.proxies
