@@ -131,8 +131,9 @@ ACCESS_MUTANTS = (
         (
             Edit(
                 "controller/rollouts/service.py",
-                "record = await self._registry.look_up(agent_id)\n        if record is None or",
-                "if record is None or",
+                "            record = await self._registry.look_up(agent_id)\n"
+                "            home = None if record is None else record.namespace\n",
+                "",
             ),
         ),
         (f"{_LOADING}.test_members_are_served_the_candidate",),

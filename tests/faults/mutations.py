@@ -136,8 +136,8 @@ MUTANTS = (
         (
             Edit(
                 "agent/worker_sync.py",
-                "        self._settled = None\n        delivery = self._delivery_of(target)\n",
-                "        self._settled = None\n        delivery = self._delivery_of(target)\n"
+                "        self._settled, self._steady = None, False\n        delivery = self._delivery_of(target)\n",
+                "        self._settled, self._steady = None, False\n        delivery = self._delivery_of(target)\n"
                 "        self.applied = target\n"
                 "        if delivery is not None:\n"
                 "            delivery.end(ReportState.APPLIED, self._clock.seconds())\n",
