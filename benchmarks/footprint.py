@@ -22,8 +22,14 @@ from tests.integration.fleet import Fleet, Process, base_of, eventually, free_po
 #: Time for a process to finish the work that it does after it is ready.
 _SETTLE = 1.5
 
-#: Seconds of the measurement of an idle process.
-_IDLE = 5.0
+#: Seconds between two polls of an agent: the default of a controller.
+_POLL_INTERVAL = 30
+
+#: Seconds between two looks at a process that starts.
+_LOOK = 0.005
+
+#: Seconds of the measurement of an idle process: an agent checks its worker every four.
+_IDLE = 8.0
 
 
 def dev(fleet: Fleet) -> Process:
@@ -41,7 +47,7 @@ def once(name: str) -> tuple[float, float, float, float, float]:
         that map no file, and the milliseconds of processor time in an idle second.
     """
     with scratch() as folder:
-        fleet = Fleet(folder)
+        fleet = Fleet(folder, _POLL_INTERVAL)
         try:
             up: Callable[[], bool] | None = None
             if name == "agent":
@@ -54,7 +60,7 @@ def once(name: str) -> tuple[float, float, float, float, float]:
                 process = makers.get(name, lambda: dev(fleet))()
             began = time.monotonic()
             process.start(wait=False)
-            eventually(up or process.up)
+            eventually(up or process.up, pause=_LOOK)
             ready = time.monotonic() - began
             time.sleep(_SETTLE)
             spent = _nanoseconds(process.pid)

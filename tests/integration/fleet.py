@@ -99,10 +99,11 @@ def request(
         return Response(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
 
 
-def eventually(check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+def eventually(check: Callable[[], Any], seconds: float = PATIENCE, pause: float = 0.02) -> Any:
     """
     Wait until C{check} returns a true value, and return the value.
 
+    @param pause: seconds between two checks.
     @raise AssertionError: after C{seconds}, with the last result or error.
     """
     deadline = time.monotonic() + seconds
@@ -115,7 +116,7 @@ def eventually(check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
         else:
             if last:
                 return last
-        time.sleep(0.02)
+        time.sleep(pause)
     raise AssertionError(f"not within {seconds} s; the last was {last!r}")
 
 
