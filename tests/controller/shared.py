@@ -63,7 +63,9 @@ class Memory:
         }
         return {
             "agents": {each.id: each for each in records},
-            "holders": {each.token: self.registry.agent_tokens.holder(each.token) for each in records if each.token},
+            "holders": {
+                each.token: self.registry.agent_tokens.holder(each.id, each.token) for each in records if each.token
+            },
             "blocked": self.registry.agent_tokens.blocked,
             "outcomes": outcomes,
             "current": {name: str(self.snapshot.require(name).tag) for name in self.snapshot.namespaces()},

@@ -81,7 +81,7 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "the shared password replaces a token that is in use",
-        (Edit("controller/agents/tokens.py", "self._used[agent_id] >= since", "not since"),),
+        (Edit("controller/agents/tokens.py", "max(used, self._loaded_at) >= since", "not since"),),
         (f"{_REPLACED}.test_token_in_use_stays_until_it_is_silent",),
     ),
     Mutant(
@@ -91,16 +91,16 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "a token that no controller saw in use is kept",
-        (Edit("controller/agents/rows.py", "                if not silent:", "                if True:"),),
+        (Edit("controller/agents/rows.py", "record.token and not silent:", "record.token:"),),
         (f"{_REPLACED}.test_after_a_restart_a_token_counts_as_used_if_its_agent_was_heard_of",),
     ),
     Mutant(
         "the use of an old token keeps the new one",
         (
             Edit(
-                "controller/agents/tokens.py",
-                "                self._used.pop(before.id, None)\n",
-                "                pass\n",
+                "controller/agents/rows.py",
+                "before is not None and before.token == record.token",
+                "before is not None",
             ),
         ),
         (f"{_REPLACED}.test_reset_lets_the_next_registration_have_a_token",),

@@ -52,9 +52,11 @@ def make_dispatcher(
     """Return the guard of passwords and tokens, the guard of sessions around it, and the dispatcher that asks both."""
     throttle.expose(metrics)
 
-    def holder(digest: bytes) -> tuple[str, str] | None:
+    def holder(agent_id: str, digest: bytes) -> tuple[str, str] | None:
         feed.check_fresh()
-        return registry.agent_tokens.holder(digest) if registry.lookups.over else registry.lookups.holder(digest)
+        return (
+            registry.agent_tokens.holder(agent_id, digest) if registry.lookups.over else registry.lookups.holder(digest)
+        )
 
     def look(agent_id: str, digest: bytes) -> Deferred[None] | None:
         feed.check_fresh()

@@ -14,14 +14,20 @@ from confd.reports import AgentRecord, Report, Timings
 #: Different values of a kind that agents share; other agents with the same value have a copy.
 MAX_SHARED = 4096
 
+#: In the place of the last use of a token: some time before the load of the fleet.
+BEFORE_LOAD = float("-inf")
+
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 #: In the place of a time that is not known, and of a duration that is not known.
 _NEVER, _UNKNOWN = -(2**63), float("nan")
 
-#: The last poll, the registration and the report, in microseconds since 1970; bytes of the host name, of the address
-#: of metrics and of the session; the sequence of the report.
-_HEAD, _POLL = Struct("<qqqHHHQ"), Struct("<q")
+#: The last poll, the registration and the report, in microseconds since 1970; bytes of the token, of the host name, of
+#: the address of metrics and of the session; the sequence of the report.
+_HEAD, _POLL = Struct("<qqqBHHHQ"), Struct("<q")
+
+#: Where the token begins, and where the head has its length.
+_TOKEN, _TOKEN_LENGTH = _HEAD.size, 24
 
 #: The durations of the report, where it has any.
 _SPENT = Struct("<ddd")
@@ -33,14 +39,18 @@ class CompactAgent:
     """
     An agent in a fifth of the memory of an L{AgentRecord}: texts and reports that are equal among agents are shared,
     and the other values are packed.
+
+    @ivar token_used: when its present token was used last, in seconds of the monotonic clock, or L{BEFORE_LOAD};
+        C{None} for never.
     """
 
-    __slots__ = ("_labels", "_packed", "_report", "_said", "id", "token")
+    __slots__ = ("_labels", "_packed", "_report", "_said", "id", "token_used")
 
     def __init__(self, record: AgentRecord) -> None:
         self.id = record.id
         self._said = _shared_texts(record.namespace, record.metadata, record.strategy)
-        self._labels, self.token = record.labels_set, record.token
+        self._labels = record.labels_set
+        self.token_used: float | None = None
         self._report, self._packed = _pack(record)
 
     @property
@@ -50,7 +60,12 @@ class CompactAgent:
     @property
     def advertises(self) -> bool:
         """Return whether the agent says where its metrics are."""
-        return bool(_HEAD.unpack_from(self._packed)[4])
+        return bool(_HEAD.unpack_from(self._packed)[5])
+
+    @property
+    def token(self) -> bytes:
+        """Return the digest of the token; empty without a token."""
+        return self._packed[_TOKEN : _TOKEN + self._packed[_TOKEN_LENGTH]]
 
     @property
     def report(self) -> Report | None:
@@ -66,8 +81,8 @@ class CompactAgent:
     def record(self) -> AgentRecord:
         """Return the agent in full."""
         packed, (namespace, metadata, strategy) = self._packed, self._said
-        last_poll, registered, reported, *lengths, sequence = _HEAD.unpack_from(packed)
-        texts, start = [], _HEAD.size
+        last_poll, registered, reported, token, *lengths, sequence = _HEAD.unpack_from(packed)
+        texts, start = [], _TOKEN + token
         for length in lengths:
             texts.append(packed[start : start + length].decode(errors="surrogatepass"))
             start += length
@@ -122,15 +137,16 @@ def _packed(record: AgentRecord, session: str, sequence: int, spent: Timings = _
         _moment(record.last_poll),
         _moment(record.registered_at),
         _moment(record.reported_at),
+        len(record.token),
         len(hostname),
         len(advertise),
         len(named),
         sequence,
     )
     if spent is _NO_TIMINGS or spent == _NO_TIMINGS:
-        return b"".join((head, hostname, advertise, named))
+        return b"".join((head, record.token, hostname, advertise, named))
     durations = (_UNKNOWN if ms is None else ms for ms in (spent.agent, spent.worker, spent.waited))
-    return b"".join((head, hostname, advertise, named, _SPENT.pack(*durations)))
+    return b"".join((head, record.token, hostname, advertise, named, _SPENT.pack(*durations)))
 
 
 def _encode(text: str) -> bytes:

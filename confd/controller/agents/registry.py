@@ -80,7 +80,7 @@ class Registry(Service):
         self.lookups = Lookups(store)
         self._polls = write_polls_behind(clock, store)
         self.changes = Signal()
-        self.agent_tokens = AgentTokens(clock.seconds, lambda agent_id: self.rows.namespace_of(agent_id))
+        self.agent_tokens = AgentTokens(clock.seconds, lambda agent_id: self.rows.compact(agent_id))
         self.shared = store.interval is not None
         self._liveness = FleetLiveness(clock.seconds, poll_interval, self.shared, self.changes)
         self.duplicates, self.newcomers = Duplicates(clock), Newcomers(clock, most)
@@ -105,7 +105,7 @@ class Registry(Service):
         read, self._read = self._read, LoadedAgents()
         self.rows = read.rows
         self._liveness.load(read.rows.ids)
-        self.agent_tokens.load_agents(read.holders, read.used)
+        self.agent_tokens.agents_loaded()
         self.newcomers.load(read.unproven)
         polls = self.lookups.take()
         self._early = {each: poll for each, poll in polls.items() if not self._show_poll(each, *poll)}
@@ -327,7 +327,6 @@ class Registry(Service):
         self.rows.put(record)
         if record.last_poll is None and record.report is None:
             self.newcomers.registered(record.id)
-        self.agent_tokens.record(there, record)
         if there is not None and there.namespace != record.namespace:
             self._liveness.left(there.namespace, record.id)
             self.changes.notify(there.namespace, record.id)
@@ -343,6 +342,5 @@ class Registry(Service):
         self.duplicates.forget(agent_id)
         self.newcomers.proven(agent_id)
         if record is not None:
-            self.agent_tokens.record(record, None)
             self._liveness.left(record.namespace, agent_id)
             self.changes.notify(record.namespace, agent_id)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from attrs import define, field
 
-from confd.controller.agents.compact import CompactAgent
+from confd.controller.agents.compact import BEFORE_LOAD, CompactAgent
 from confd.controller.interfaces import IResidentStore
 from confd.reports import AgentRecord
 
@@ -62,29 +62,37 @@ class KnownAgents:
 
     def replace(self, record: AgentRecord) -> None:
         """Put a record in the place of another one of the same agent in the same namespace."""
-        self._agents[record.id] = CompactAgent(record)
+        agent, before = CompactAgent(record), self._agents.get(record.id)
+        if before is not None and before.token == record.token:
+            agent.token_used = before.token_used
+        self._agents[record.id] = agent
 
     def put(self, record: AgentRecord) -> None:
         """Add an agent, or put its record in the place of another one."""
-        if self.namespace_of(record.id) != record.namespace:
-            self.remove(record.id)
+        before = self.namespace_of(record.id)
+        if before != record.namespace:
+            if before is not None:
+                self._remove_id(before, record.id)
             ids = self.ids[record.namespace]
             if ids and ids[-1] > record.id:
                 ids.insert(bisect_right(ids, record.id), record.id)
             else:
                 ids.append(record.id)
-        self._agents[record.id] = CompactAgent(record)
+        self.replace(record)
 
     def remove(self, agent_id: str) -> AgentRecord | None:
         """Remove an agent; return its record, C{None} if it was unknown."""
         agent = self._agents.pop(agent_id, None)
         if agent is None:
             return None
-        ids = self.ids[agent.namespace]
+        self._remove_id(agent.namespace, agent_id)
+        return agent.record()
+
+    def _remove_id(self, namespace: str, agent_id: str) -> None:
+        ids = self.ids[namespace]
         del ids[bisect_left(ids, agent_id)]
         if not ids:
-            del self.ids[agent.namespace]
-        return agent.record()
+            del self.ids[namespace]
 
     def ids_after(self, namespace: str, agent_id: str, limit: int) -> Sequence[str]:
         """Return the ids of at most C{limit} agents of a namespace that follow an id, in order."""
@@ -103,14 +111,10 @@ class LoadedAgents:
     """
     All agents.
 
-    @ivar holders: ids of agents by the digests of their tokens.
-    @ivar used: ids of the agents with a token that ever polled or reported.
     @ivar unproven: ids of the agents that never polled or reported.
     """
 
     rows: KnownAgents = field(factory=KnownAgents)
-    holders: dict[bytes, str] = field(factory=dict)
-    used: list[str] = field(factory=list)
     unproven: list[str] = field(factory=list)
 
     def add(self, page: Sequence[AgentRecord]) -> None:
@@ -120,10 +124,9 @@ class LoadedAgents:
             silent = record.last_poll is None and record.report is None
             if silent:
                 self.unproven.append(record.id)
-            if record.token:
-                self.holders[record.token] = record.id
-                if not silent:
-                    self.used.append(record.id)
+            agent = self.rows.compact(record.id)
+            if agent is not None and record.token and not silent:
+                agent.token_used = BEFORE_LOAD
 
 
 async def load_agents(store: IResidentStore) -> LoadedAgents:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from hmac import compare_digest
 
 from zope.interface import implementer
 
 from confd.changes import AGENT, Change, Contents
+from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.liveness import silent_after
 from confd.errors import Forbidden, Malformed
 from confd.interfaces import IChangeListener
 from confd.model import valid_agent_id
-from confd.reports import AgentRecord, agent_alive, agent_blocked
+from confd.reports import agent_alive, agent_blocked
 from confd.web.auth.basic import digest_of
 from confd.web.auth.principals import Principal
 
@@ -46,17 +48,14 @@ class AgentTokens:
     @ivar blocked: the ids of blocked agents.
     """
 
-    def __init__(self, seconds: Callable[[], float], namespace_of: Callable[[str], str | None]) -> None:
+    def __init__(self, seconds: Callable[[], float], find: Callable[[str], CompactAgent | None]) -> None:
         """
         @param seconds: the monotonic clock.
-        @param namespace_of: returns the namespace of an agent.
+        @param find: returns an agent, C{None} if it is unknown.
         """
-        self._seconds, self._namespace_of = seconds, namespace_of
+        self._seconds, self._find = seconds, find
         self.blocked: set[str] = set()
-        #: When the present token of an agent was used last, by its id.
-        self._used: dict[str, float] = {}
-        #: Ids of agents by the digests of their tokens.
-        self._holders: dict[bytes, str] = {}
+        self._loaded_at = 0.0
 
     def load(self, contents: Contents) -> None:
         self.blocked = set(contents.blocked)
@@ -67,18 +66,15 @@ class AgentTokens:
         elif change.kind == AGENT and change.value.what == "unblocked":
             self.blocked.discard(change.subject)
 
-    def load_agents(self, holders: dict[bytes, str], used: Iterable[str]) -> None:
-        """
-        Load the tokens of all agents.
-
-        @param holders: ids by the digests of the tokens.
-        @param used: ids of agents whose tokens count as used now.
-        """
-        self._holders, self._used = holders, dict.fromkeys(used, self._seconds())
+    def agents_loaded(self) -> None:
+        """Count the tokens that were used before the load of the fleet as used now."""
+        self._loaded_at = self._seconds()
 
     def use(self, agent_id: str) -> None:
         """Note that an agent used its token."""
-        self._used[agent_id] = self._seconds()
+        agent = self._find(agent_id)
+        if agent is not None:
+            agent.token_used = self._seconds()
 
     def check_replacement(self, agent_id: str, poll_interval: float, shared: bool) -> None:
         """
@@ -88,8 +84,9 @@ class AgentTokens:
         @param shared: whether other controllers use the store.
         @raise Conflict: C{agent_alive}.
         """
-        since = self._seconds() - silent_after(poll_interval, shared)
-        if agent_id in self._used and self._used[agent_id] >= since:
+        since, agent = self._seconds() - silent_after(poll_interval, shared), self._find(agent_id)
+        used = None if agent is None else agent.token_used
+        if used is not None and max(used, self._loaded_at) >= since:
             raise agent_alive(agent_id, poll_interval)
 
     def issue(self, agent_id: str) -> tuple[str, bytes]:
@@ -97,20 +94,18 @@ class AgentTokens:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         return token, digest_of(agent_id.encode(), token.encode())
 
-    def record(self, before: AgentRecord | None, after: AgentRecord | None) -> None:
-        """Record the change of a row; C{None} if it is gone."""
-        if before is not None:
-            self._holders.pop(before.token, None)
-            if after is None or after.token != before.token:
-                self._used.pop(before.id, None)
-        if after is not None and after.token:
-            self._holders[after.token] = after.id
+    def holder(self, agent_id: str, digest: bytes) -> tuple[str, str] | None:
+        """
+        Return the id and the namespace of an agent.
 
-    def holder(self, digest: bytes) -> tuple[str, str] | None:
-        """Return the id and the namespace of the agent whose token has this digest, C{None} for an unknown digest."""
-        agent_id = self._holders.get(digest)
-        namespace = None if agent_id is None else self._namespace_of(agent_id)
-        return None if agent_id is None or namespace is None else (agent_id, namespace)
+        @param digest: of its id and its token.
+        @return: C{None} for an unknown agent, and for another digest.
+        """
+        agent = self._find(agent_id)
+        token = b"" if agent is None else agent.token
+        if agent is None or not token or not compare_digest(token, digest):
+            return None
+        return agent.id, agent.namespace
 
     def sender(self, principal: Principal, claimed: str) -> str:
         """

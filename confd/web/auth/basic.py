@@ -72,7 +72,7 @@ def digest_of(username: bytes, password: bytes) -> bytes:
 
 
 #: The secret of an API token, or a user name with the digest of it and a password.
-_Presented = tuple[bytes | None, tuple[bytes, bytes] | None]
+_Presented = tuple[bytes | None, tuple[bytes, str, bytes] | None]
 
 
 @frozen
@@ -92,11 +92,11 @@ class Credential:
         return cls(Principal.shared(username, role, namespaces), digest_of(username.encode(), password.encode()))
 
 
-def _no_tokens(digest: bytes) -> tuple[str, str] | None:
+def _no_tokens(agent_id: str, digest: bytes) -> tuple[str, str] | None:
     return None
 
 
-def _no_look(username: str, digest: bytes) -> None:
+def _no_look(agent_id: str, digest: bytes) -> None:
     return None
 
 
@@ -107,16 +107,16 @@ class BasicAuth:
     Authenticates callers by name and password, and agents also by their id and token (RFC 7617).
 
     @ivar throttle: limits wrong credentials; C{None} for no limit.
-    @ivar tokens: returns the id and the namespace of the agent whose token has a digest, or C{None}; may raise
-        L{Unavailable}.
+    @ivar tokens: called with the id and the digest of credentials; returns the id and the namespace of the agent with
+        that id and token, or C{None}; may raise L{Unavailable}.
     @ivar api_tokens: authenticates callers by API tokens; C{None} where no such tokens exist.
-    @ivar look: called with the name and the digest of credentials that no caller has; brings into memory what the store
+    @ivar look: called with the id and the digest of credentials that no caller has; brings into memory what the store
         knows of them. It returns C{None} where memory holds everything.
     """
 
     _credentials: Sequence[Credential]
     _throttle: Throttle | None = None
-    _tokens: Callable[[bytes], tuple[str, str] | None] = _no_tokens
+    _tokens: Callable[[str, bytes], tuple[str, str] | None] = _no_tokens
     _api_tokens: IApiTokens | None = None
     _look: Callable[[str, bytes], Deferred[None] | None] = _no_look
     _replaced: Sequence[Credential] = field(default=(), init=False)
@@ -145,15 +145,15 @@ class BasicAuth:
             return looked_up
         if presented is None:
             return None
-        username, digest = presented
+        _, agent_id, digest = presented
         try:
-            if self._find(digest) is not None:
+            if self._find(agent_id, digest) is not None:
                 return None
         except Unavailable:
             # The look may find the agent.
             pass
         # Unknown credentials share what the look may read, so that they cannot flood the store.
-        return self._look(username.decode(errors="replace"), digest)
+        return self._look(agent_id, digest)
 
     def identify(self, request: BoundedRequest) -> Principal:
         secret, presented = self._presented_by(request)
@@ -171,10 +171,10 @@ class BasicAuth:
         @raise Unauthenticated: C{wrong_credentials}.
         @raise TooMany: too many wrong credentials came from the source of the request.
         """
-        return self._check(username, digest_of(username, password), request)
+        return self._check(username, _agent_id(username, password), digest_of(username, password), request)
 
-    def _check(self, username: bytes, digest: bytes, request: BoundedRequest) -> Principal:
-        found = self._find(digest) or self._find_replaced(digest, request)
+    def _check(self, username: bytes, agent_id: str, digest: bytes, request: BoundedRequest) -> Principal:
+        found = self._find(agent_id, digest) or self._find_replaced(digest, request)
         if self._throttle is not None:
             source = source_of(request.getClientAddress())
             # Only passwords can be guessed. After a restore, a fleet whose tokens are void registers again at once.
@@ -201,10 +201,10 @@ class BasicAuth:
             recognized: Callable[[str], bool] = self._api_tokens.recognizes(secret)
             return recognized
         assert presented is not None
-        _, digest = presented
+        _, agent_id, digest = presented
         # The password may have been replaced meanwhile.
-        principal = self._find(digest) or NOBODY
-        return partial(self._still, digest, principal)
+        principal = self._find(agent_id, digest) or NOBODY
+        return partial(self._still, agent_id, digest, principal)
 
     def _presented_by(self, request: BoundedRequest) -> _Presented:
         """Return the credentials of a request. Each request is asked twice or more, so the latest are kept."""
@@ -218,11 +218,11 @@ class BasicAuth:
             self._latest = headers[0], presented
         return presented
 
-    def _still(self, digest: bytes, principal: Principal, source: str) -> bool:
+    def _still(self, agent_id: str, digest: bytes, principal: Principal, source: str) -> bool:
         throttle = None if principal.agent_id else self._throttle
         known = throttle is None or throttle.knows(source, principal.who)
         try:
-            found = self._find(digest) if known else None
+            found = self._find(agent_id, digest) if known else None
         except Unavailable:
             # The next look says why.
             return False
@@ -233,10 +233,10 @@ class BasicAuth:
         in_flight = request.head_arrived < self._replaced_at and request.method not in (b"GET", b"HEAD")
         return _compare(digest, self._replaced) if in_flight else None
 
-    def _find(self, digest: bytes) -> Principal | None:
+    def _find(self, agent_id: str, digest: bytes) -> Principal | None:
         found = _compare(digest, self._credentials)
         if found is None:
-            holder = self._tokens(digest)
+            holder = self._tokens(agent_id, digest)
             if holder is not None:
                 found = _agent(*holder)
         return found
@@ -250,7 +250,12 @@ def _parse(header: bytes, tokens: bool) -> _Presented:
     """
     secret = secret_of(header) if tokens else None
     presented = parse_basic_authorization(header) if secret is None else None
-    return secret, None if presented is None else (presented[0], digest_of(*presented))
+    return secret, None if presented is None else (presented[0], _agent_id(*presented), digest_of(*presented))
+
+
+def _agent_id(username: bytes, password: bytes) -> str:
+    """Return the id of the agent that may have sent credentials: ids may have colons, and tokens have none."""
+    return (username + b":" + password).rpartition(b":")[0].decode(errors="replace")
 
 
 @lru_cache(maxsize=65_536)

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.controller.agents.rows import KnownAgents
 from confd.controller.agents.tokens import AgentTokens
 from confd.errors import Conflict, Forbidden
 from confd.model import Registration
@@ -387,7 +388,7 @@ class BlockedTests(AgentTokensTestCase):
         waiting.callback(None)
         self.failureResultOf(joining, Forbidden)
         self.assertIsNone(harness.registry.find("a"))
-        self.assertIsNone(harness.registry.agent_tokens.holder(b"\x01" * 32))
+        self.assertIsNone(harness.registry.agent_tokens.holder("a", b"\x01" * 32))
         self.assertEqual(self.successResultOf(store.load_agents()), [])
 
     def test_storage_fails(self) -> None:
@@ -402,18 +403,22 @@ class HolderTests(SynchronousTestCase):
     """L{AgentTokens}, by itself."""
 
     def test_moves_with_the_row(self) -> None:
-        agent_tokens = AgentTokens(lambda: 0.0, lambda agent_id: "default")
-        first, second = an_agent("a", token=b"1"), an_agent("a", token=b"2")
-        agent_tokens.record(None, first)
-        agent_tokens.record(first, second)
-        self.assertEqual([agent_tokens.holder(each) for each in (b"1", b"2")], [None, ("a", "default")])
-        agent_tokens.record(second, None)
-        self.assertIsNone(agent_tokens.holder(b"2"))
+        rows = KnownAgents()
+        agent_tokens = AgentTokens(lambda: 0.0, rows.compact)
+        for token in (b"1", b"2"):
+            rows.put(an_agent("a", token=token))
+        rows.put(an_agent("b"))
+        self.assertEqual([agent_tokens.holder("a", each) for each in (b"1", b"2")], [None, ("a", "default")])
+        self.assertEqual([agent_tokens.holder("b", each) for each in (b"2", b"")], [None, None])
+        rows.remove("a")
+        self.assertIsNone(agent_tokens.holder("a", b"2"))
 
     def test_controllers_hear_of_each_other_with_a_delay(self) -> None:
         """A short poll interval is no reason to replace a token that another controller saw a moment ago."""
         now = 0.0
-        agent_tokens = AgentTokens(lambda: now, lambda agent_id: None)
+        rows = KnownAgents()
+        rows.put(an_agent("a", token=b"1"))
+        agent_tokens = AgentTokens(lambda: now, rows.compact)
         agent_tokens.use("a")
         now = 4.0
         agent_tokens.check_replacement("a", 1, shared=False)
@@ -422,6 +427,6 @@ class HolderTests(SynchronousTestCase):
         agent_tokens.check_replacement("a", 1, shared=True)
 
     def test_tokens_are_long(self) -> None:
-        issued = {AgentTokens(lambda: 0.0, lambda agent_id: "default").issue("a") for _ in range(100)}
+        issued = {AgentTokens(lambda: 0.0, lambda agent_id: None).issue("a") for _ in range(100)}
         self.assertEqual({len(token) for token, _ in issued}, {43})
         self.assertEqual(len(issued), 100)

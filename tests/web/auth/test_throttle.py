@@ -178,7 +178,8 @@ class SiteTests(SynchronousTestCase):
 
     def test_void_tokens_are_not_counted_and_valid_ones_not_throttled(self) -> None:
         people = [Credential.of(*AGENT, Role.AGENT)]
-        guard = BasicAuth(people, Throttle(self.clock, 10), {digest_of(b"a1", b"t0ken"): ("a1", "default")}.get)
+        tokens = {digest_of(b"a1", b"t0ken"): ("a1", "default")}
+        guard = BasicAuth(people, Throttle(self.clock, 10), lambda _, digest: tokens.get(digest))
         caller = Conversation(serve(self.clock, guard, SampleApi()), self.clock, ELSEWHERE)
         self.assertEqual({caller.get("/wish", auth=(f"id-{each}", "void")).status for each in range(50)}, {401})
         self.assertEqual(caller.get("/wish", auth=AGENT).status, 200, "a new registration")
