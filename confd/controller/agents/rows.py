@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import TypeVar
 
 from attrs import define, field
 
 from confd.controller.agents.compact import BEFORE_LOAD, CompactAgent
+from confd.controller.agents.sorted_ids import SortedIds
 from confd.controller.interfaces import IResidentStore
 from confd.reports import AgentRecord
 
@@ -30,7 +31,7 @@ class KnownAgents:
     """
 
     _agents: dict[str, CompactAgent] = field(factory=dict)
-    ids: defaultdict[str, list[str]] = field(factory=lambda: defaultdict(list))
+    ids: defaultdict[str, SortedIds] = field(factory=lambda: defaultdict(SortedIds))
 
     def __len__(self) -> int:
         return len(self._agents)
@@ -73,11 +74,7 @@ class KnownAgents:
         if before != record.namespace:
             if before is not None:
                 self._remove_id(before, record.id)
-            ids = self.ids[record.namespace]
-            if ids and ids[-1] > record.id:
-                ids.insert(bisect_right(ids, record.id), record.id)
-            else:
-                ids.append(record.id)
+            self.ids[record.namespace].add(record.id)
         self.replace(record)
 
     def remove(self, agent_id: str) -> AgentRecord | None:
@@ -90,20 +87,19 @@ class KnownAgents:
 
     def _remove_id(self, namespace: str, agent_id: str) -> None:
         ids = self.ids[namespace]
-        del ids[bisect_left(ids, agent_id)]
+        ids.remove(agent_id)
         if not ids:
             del self.ids[namespace]
 
     def ids_after(self, namespace: str, agent_id: str, limit: int) -> Sequence[str]:
         """Return the ids of at most C{limit} agents of a namespace that follow an id, in order."""
-        ids = self.ids.get(namespace, [])
-        start = bisect_right(ids, agent_id)
-        return ids[start : start + limit]
+        ids = self.ids.get(namespace)
+        return [] if ids is None else list(islice(ids.after(agent_id), limit))
 
     def after(self, namespace: str, agent_id: str) -> Iterator[CompactAgent]:
         """Yield the agents of a namespace, by id, that follow an id."""
-        ids = self.ids.get(namespace, [])
-        return (self._agents[ids[at]] for at in range(bisect_right(ids, agent_id), len(ids)))
+        ids = self.ids.get(namespace)
+        return map(self._agents.__getitem__, () if ids is None else ids.after(agent_id))
 
 
 @define(eq=False)
