@@ -40,7 +40,7 @@ NONE = (
 #: Parts of confd that neither an agent nor a worker loads.
 NEITHER = (*NONE, "confd.controller")
 
-#: The HTTP client of Twisted, which a worker does not use.
+#: The HTTP client of Twisted, which a worker and a controller without webhooks do not use.
 CLIENT = ("twisted.web.client", "twisted.web._newclient")
 
 
@@ -84,4 +84,4 @@ class ImportTests(SynchronousTestCase):
         modules = loaded("controller")
         self.assertEqual(libraries(modules) - LIBRARIES, {"httptools", "jsonschema_rs"})
         brokers = [f"confd.brokers.{name}" for name in ("redis", "nats", "kafka")]
-        self.assertEqual(parts(modules, (*NONE, "confd.agent", "confd.worker", *brokers)), [])
+        self.assertEqual(parts(modules, (*NONE, "confd.agent", "confd.worker", *brokers, *CLIENT)), [])

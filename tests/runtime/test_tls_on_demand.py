@@ -91,8 +91,7 @@ class SettingsTests(SynchronousTestCase):
             ({}, False),
             ({"LISTEN": "tcp:8080:interface=127.0.0.1"}, False),
             ({"LISTEN": "ssl:8080:interface=127.0.0.1"}, True),
-            ({"WEBHOOK_URLS": "http://a.example/x", **secret}, False),
-            ({"WEBHOOK_URLS": "http://a.example/x,HTTPS://b.example/y", **secret}, True),
+            ({"WEBHOOK_URLS": "http://a.example/x", **secret}, True),
             ({"DISTRIBUTION_STRATEGY": "REDIS"}, False),
             ({"DISTRIBUTION_STRATEGY": "REDIS", "REDIS_TLS_ENABLED": "true"}, True),
         ):

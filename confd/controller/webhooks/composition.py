@@ -18,7 +18,6 @@ from confd.controller.interfaces import IControllerStore
 from confd.controller.webhooks.detector import Detector
 from confd.controller.webhooks.events import Events
 from confd.controller.webhooks.queue import QueueSender, QueueSenders
-from confd.controller.webhooks.request import WebhookReceiver
 from confd.interfaces import IChangeListener
 from confd.interfaces.webhooks import EVENTS
 from confd.runtime.daemon import reload_secrets
@@ -66,6 +65,9 @@ def make_webhooks(
     urls = settings.webhook_urls
     if not urls:
         return Webhooks(QueueSenders([], now))
+    # A controller without webhooks loads no HTTP client.
+    from confd.controller.webhooks.request import WebhookReceiver
+
     secret, holder = _Secret(settings.webhook_secret), uuid.uuid4().hex
     receivers = [WebhookReceiver(reactor, number, url) for number, url in enumerate(urls, 1)]
     senders = QueueSenders(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from random import Random
+from typing import TYPE_CHECKING
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults
@@ -13,13 +14,15 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from confd.changes import RETIRED, REVISION, Change, Contents
-from confd.controller.webhooks.request import WebhookReceiver
 from confd.errors import ConfdError
 from confd.interfaces import IChangeListener
 from confd.interfaces.webhooks import HOLD_SECONDS, MAX_QUEUED, MAX_QUEUED_HOURS, IWebhookStore, QueueState
 from confd.runtime.list_delivery import ListDelivery
 from confd.runtime.metrics import Metrics
 from confd.runtime.timing import Backoff, LogLimiter
+
+if TYPE_CHECKING:
+    from confd.controller.webhooks.request import WebhookReceiver
 
 #: Longest pause between two attempts, in seconds.
 RETRY_MAX_SECONDS = 300.0

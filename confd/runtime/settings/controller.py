@@ -56,11 +56,9 @@ class ControllerSettings(BrokerSettings):
 
     @cvar retired: variables of an earlier release or of the Go system's compose files, with what to do about each.
     @cvar own_prefix: a variable with this prefix before the name of a setting counts as a misspelling of the setting.
-    @cvar tls_optional: modules of Twisted that a controller uses, and that load TLS if they can.
     """
 
     own_prefix: ClassVar[str] = "CONTROLLER_"
-    tls_optional: ClassVar[Sequence[str]] = ("twisted.web.client",)
     closable: ClassVar[Sequence[str]] = ("AGENT_PASSWORD", "ADMIN_PASSWORD")
     retired: ClassVar[Mapping[str, str]] = {
         "PROCESSES": "is no longer supported, since a controller is one process; remove the setting",
@@ -221,11 +219,7 @@ class ControllerSettings(BrokerSettings):
     @property
     def tls(self) -> bool:
         """Whether the controller needs TLS from its start: the libraries of some brokers bring their own."""
-        return (
-            may_be_tls(self.endpoint)
-            or self.redis_tls_enabled
-            or any(url.startswith("https:") for url in self.webhook_urls)
-        )
+        return may_be_tls(self.endpoint) or self.redis_tls_enabled or bool(self.webhook_urls)
 
     @property
     def endpoint(self) -> str:
