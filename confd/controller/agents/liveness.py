@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import heappop, heappush
+from itertools import chain, islice
+from math import ceil, floor, inf
 
 from attrs import define, field
 
@@ -20,6 +21,9 @@ SILENT_AFTER_INTERVALS = 3
 #: Seconds without a sign of life until an agent is silent, at least, where controllers share a store: the end of a
 #: controller, whose agents are on their way to another one, is noticed before.
 SHARED_SILENT_AFTER_SECONDS = 5.0
+
+#: Agents that one turn of the reactor looks at after a load, and seconds over which these turns are spread.
+LOADED_TOGETHER, LOADED_SECONDS = 2000, 30.0
 
 #: The state of a silent agent.
 SILENT = "silent"
@@ -37,12 +41,34 @@ def silent_after(poll_interval: float, shared: bool) -> float:
 @define(eq=False)
 class Liveness:
     """
-    The agents of one namespace, in the order in which they were last heard of: who falls silent is found without a look
-    at the others.
+    The agents of one namespace, grouped by when they were last heard of: who falls silent is found without a look at
+    all others.
+
+    A sign of life moves no agent to another group. A group is looked at when one of its agents may have fallen silent;
+    an agent that was heard of since goes to a later group then.
     """
 
-    _live: OrderedDict[str, float] = field(factory=OrderedDict)
+    _live: dict[str, float] = field(factory=dict)
     _silent: set[str] = field(factory=set)
+    #: Groups of agents, by a time before which none of them was last heard of. Each live agent is in a group; an agent
+    #: that left may be in a group, too.
+    _groups: dict[float, list[str]] = field(factory=dict)
+    #: No live agent was last heard of before this time.
+    _oldest: float = inf
+
+    @classmethod
+    def loaded(cls, agent_ids: Iterable[str], now: float, together: int = LOADED_TOGETHER) -> Liveness:
+        """
+        Return the liveness of agents that count as heard of now.
+
+        @param together: agents of a group: the groups are looked at in different turns of the reactor.
+        """
+        live = dict.fromkeys(agent_ids, now)
+        ids, count = iter(live), max(1, ceil(len(live) / together))
+        # The last group has the time of the load; the others are looked at earlier than necessary.
+        times = (now - LOADED_SECONDS * (1 - number / count) for number in range(1, count + 1))
+        groups = {time: list(islice(ids, together)) for time in times}
+        return cls(live, set(), groups, min(groups))
 
     def __len__(self) -> int:
         return len(self._live) + len(self._silent)
@@ -58,8 +84,8 @@ class Liveness:
 
     @property
     def oldest(self) -> float | None:
-        """Return when the live agent that waits longest was last heard of; C{None} without live agents."""
-        return next(iter(self._live.values()), None)
+        """Return a time before which no live agent was last heard of; C{None} without live agents."""
+        return self._oldest if self._live else None
 
     @property
     def silent(self) -> set[str]:
@@ -75,8 +101,10 @@ class Liveness:
         """
         new = agent_id not in self._live
         self._live[agent_id] = at
-        self._live.move_to_end(agent_id)
-        self._silent.discard(agent_id)
+        if new:
+            self._silent.discard(agent_id)
+            self._put(agent_id, at)
+            self._oldest = min(self._oldest, floor(at))
         return new
 
     def state_of(self, agent_id: str, report: Report | None) -> str | None:
@@ -96,15 +124,31 @@ class Liveness:
 
     def sweep(self, before: float) -> list[str]:
         """Return the agents that fall silent: not heard of since C{before}."""
-        fallen = []
-        for agent_id, at in self._live.items():
-            if at >= before:
-                break
-            fallen.append(agent_id)
-        for agent_id in fallen:
-            del self._live[agent_id]
+        fallen: list[str] = []
+        if before < self._oldest:
+            return fallen
+        groups = [self._groups.pop(time) for time in [each for each in self._groups if each <= before]]
+        # An agent that left and came back may be in several groups.
+        for agent_id in dict.fromkeys(chain.from_iterable(groups)):
+            at = self._live.get(agent_id)
+            if at is not None and at < before:
+                fallen.append(agent_id)
+                del self._live[agent_id]
+            elif at is not None:
+                self._put(agent_id, at)
         self._silent.update(fallen)
+        self._oldest = self._bound()
         return fallen
+
+    def _put(self, agent_id: str, at: float) -> None:
+        self._groups.setdefault(floor(at), []).append(agent_id)
+
+    def _bound(self) -> float:
+        """Return a time before which no live agent was last heard of."""
+        first = min(self._groups, default=inf)
+        second = min((each for each in self._groups if each != first), default=inf)
+        there = (self._live[each] for each in self._groups.get(first, ()) if each in self._live)
+        return min(second, min(there, default=inf))
 
 
 class FleetLiveness:
@@ -139,7 +183,7 @@ class FleetLiveness:
         @param ids: of the agents, by namespace.
         """
         now = self._seconds()
-        self._namespaces = {each: Liveness(OrderedDict.fromkeys(agents, now)) for each, agents in ids.items()}
+        self._namespaces = {each: Liveness.loaded(agents, now) for each, agents in ids.items()}
         self._due, self._looks = {}, []
         for namespace in self._namespaces:
             self._look_soon(namespace)

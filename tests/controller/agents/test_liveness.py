@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.changes import RETIRED, REVISION, Change
-from confd.controller.agents.liveness import FleetLiveness, silent_after
+from confd.controller.agents.liveness import FleetLiveness, Liveness, silent_after
 from confd.runtime.signal import Signal
 from tests.budgets import budget
 
@@ -147,3 +147,33 @@ class LivenessTests(SynchronousTestCase):
                 liveness.sweep()
         # 300 sweeps: a look at every namespace would ask 30,000 times.
         self.assertLess(len(looks), 2 * 100 * (1 + 300 / 60))
+
+    def test_loaded_agents_are_looked_at_in_groups(self) -> None:
+        """A million agents that count as heard of in one moment do not fall silent, or go on, in one turn."""
+        liveness = Liveness.loaded(map(str, range(20)), 100.0, together=4)
+        self.assertEqual((len(liveness), liveness.live), (20, 20))
+        looked, before = [], 60.0
+        while before <= 100:
+            for agent_id in range(0, 20, 2):
+                liveness.heard(str(agent_id), before + 90)
+            groups = {time: list(group) for time, group in liveness._groups.items()}
+            self.assertEqual(liveness.sweep(before), [])
+            looked.append(sum(len(group) for time, group in groups.items() if time <= before))
+            before += 1.0
+        # A group without an agent that may fall silent is left for the next look.
+        self.assertLessEqual(max(looked[:-1]), 2 * 4)
+        self.assertEqual(sorted(liveness.sweep(100.5), key=int), [str(number) for number in range(1, 20, 2)])
+
+    def test_agents_that_come_and_go_leave_nothing(self) -> None:
+        """An agent that left is in no group once its time has come, however often it came back."""
+        liveness = Liveness()
+        for second in range(50):
+            liveness.heard("a", float(second))
+            liveness.left("a")
+            liveness.heard("b", float(second))
+        liveness.heard("a", 50.0)
+        liveness.sweep(49.5)
+        self.assertEqual(len([each for group in liveness._groups.values() for each in group]), 2)
+        liveness.heard("a", 60.0)
+        liveness.sweep(60.0)
+        self.assertEqual([each for group in liveness._groups.values() for each in group], ["a"])
