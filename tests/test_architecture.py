@@ -23,8 +23,8 @@ FLOORS: tuple[dict[str, str], ...] = (
     {
         "vocabulary": "local model errors reports audit history rollouts.* changes interfaces"
         " access.* codec.* interfaces.* runtime.timing runtime.lru"
-        " runtime.limiter runtime.histogram runtime.metrics runtime.exposition runtime.reactor_lag runtime.reload"
-        " runtime.problem runtime.signal runtime.list_delivery"
+        " runtime.limiter runtime.coroutines runtime.histogram runtime.metrics runtime.exposition runtime.reactor_lag"
+        " runtime.reload runtime.problem runtime.signal runtime.list_delivery"
         " runtime.write_behind runtime.offload runtime.addresses runtime.files runtime.transport runtime.reactor"
         " runtime.atomic_file runtime.waiters"
         " runtime.certificate_expiry runtime.certificate_errors"

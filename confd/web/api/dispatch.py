@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import cast
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
@@ -25,6 +25,7 @@ from confd.codec import strict_json
 from confd.codec.text import printable
 from confd.errors import ConfdError, Forbidden, Malformed, TooLarge, Unauthenticated, UnsupportedType
 from confd.model import DEFAULT_NAMESPACE, Document
+from confd.runtime.coroutines import begin
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import (
     HANDLED,
@@ -93,11 +94,11 @@ class Dispatcher:
     def _add(self, declared: Endpoint, handler: Handler) -> None:
         def answer(request: BoundedRequest, parts: Mapping[str, object]) -> None:
             request.route = declared.path
-            work = Deferred.fromCoroutine(self._serve(request, declared, handler, parts))
-            if declared.reads and not work.called:
+            serving = self._serve(request, declared, handler, parts)
+            work = begin(serving, lambda failure: self._failed(failure, request))
+            if declared.reads and work is not None:
                 # A client that hangs up cancels a read. It does not cancel a change, which may already be committed.
                 request.notifyFinish().addErrback(lambda _: work.cancel())
-            work.addErrback(self._failed, request)
 
         self._routes.add(declared, answer)
 
