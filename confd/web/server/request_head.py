@@ -67,7 +67,7 @@ class HeadReader:
     @property
     def begun(self) -> bool:
         """Whether a part of a head has arrived; the empty line before it does not count."""
-        return bool(self._seen)
+        return bool(self._seen) and not self.complete
 
     def read(self, data: bytes) -> bytes:
         """

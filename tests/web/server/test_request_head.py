@@ -81,6 +81,12 @@ def described(head: bytes) -> tuple[object, ...] | None:
 class HeadReaderTests(SynchronousTestCase):
     """L{HeadReader}."""
 
+    def test_a_complete_head_leaves_nothing_of_the_next_one_begun(self) -> None:
+        reader = HeadReader()
+        for piece, begun in ((b"GET / HT", True), (b"TP/1.1\r\n\r\n", False), (b"GET", True)):
+            reader.read(piece)
+            self.assertEqual(reader.begun, begun)
+
     @given(METHODS, TARGETS, st.sampled_from([b"HTTP/1.1", b"HTTP/1.0"]), FIELDS, LENGTHS, st.binary(max_size=9), CUTS)
     def test_valid_head_is_read_in_any_pieces(
         self,
