@@ -232,8 +232,8 @@ ROLLOUT_MUTANTS = (
     _mutant(
         "P16: a transition leaves no audit entry",
         f"{_QUERIES}/rollout_steps.py",
-        "    audit.append(cursor, [AuditOutcome(step.attempt, detail=detail)])\n",
-        "",
+        "    audited = [AuditOutcome(step.attempt, detail=detail)]\n",
+        "    audited: list[AuditOutcome] = []\n",
         f"{_STORE}.test_abort_publishes_the_document_of_the_base",
     ),
     _mutant(

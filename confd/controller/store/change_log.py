@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from confd.access.change_requests import ChangeRequest
 from confd.access.tokens import Token
+from confd.audit import AuditOutcome
 from confd.changes import (
     AGENT,
     CHANGE_REQUEST,
@@ -48,11 +49,13 @@ class Written(Generic[T]):
 
     @ivar changes: kind, subject and value of each change; none for an idempotent replay.
     @ivar note: follows the detail of the audit entry.
+    @ivar audited: what the transaction puts on record, behind what the works before it put there.
     """
 
     value: T
     changes: Sequence[tuple[str, str, object]] = ()
     note: str = ""
+    audited: Sequence[AuditOutcome] = ()
 
 
 @define(eq=False)

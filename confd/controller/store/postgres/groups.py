@@ -24,6 +24,7 @@ from confd.controller.store.postgres.continuity import DatabaseState, WentBack, 
 from confd.controller.store.postgres.cursor import PostgresCursor, open_pipeline
 from confd.controller.store.postgres.errors import explain, refusal
 from confd.controller.store.postgres.replication import check_replication
+from confd.controller.store.queries import audit
 from confd.interfaces.controllers import AgreedSettings
 
 #: Seconds without a heartbeat after which the rows of a controller are deleted. It has no commit in doubt by then.
@@ -250,6 +251,7 @@ class Writer:
             if self.replicated:
                 check_replication(cursor)
             results = [self._run(cursor, work, len(works) == 1) for work in works]
+            audit.record(cursor, results)
             self._append(cursor, before.seq, results)
             # All errors of queued statements come here.
             standing = load_state(cursor)

@@ -95,14 +95,14 @@ def step(cursor: Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
     rollouts.set_current(cursor, rollout)
     pruning.prune(cursor, rollout.namespace, keep)
     detail = audit.joined(following.audited, describe_origin(change))
-    audit.append(cursor, [AuditOutcome(step.attempt, detail=detail)])
     after = rollouts.find(cursor, rollout.id)
     changes = _changes(cursor, found.rollout, after, revision)
     if revision is not None:
         changes += change_requests.settle(cursor, change, revision)
     changes += _mark_stale(cursor, rollout.namespace)
     changes += break_glass.record(cursor, step.attempt, rollout.namespace, revision, rollout.id, change is not None)
-    return Written(Stepped(rollout, after.members, True, revision), changes)
+    audited = [AuditOutcome(step.attempt, detail=detail)]
+    return Written(Stepped(rollout, after.members, True, revision), changes, audited=audited)
 
 
 def _mark_stale(cursor: Cursor, namespace: str) -> list[tuple[str, str, object]]:
@@ -113,9 +113,10 @@ def _add(cursor: Cursor, found: rollouts.Found, addition: Addition, step: Rollou
     """Write an addition within a step."""
     rollout = found.rollout
     changes: list[tuple[str, str, object]] = []
+    audited: list[AuditOutcome] = []
     if addition.verdict is not None:
         rollouts.save_verdict(cursor, rollout, addition.verdict)
-        audit.append(cursor, [AuditOutcome(step.attempt, detail=addition.audited)])
+        audited.append(AuditOutcome(step.attempt, detail=addition.audited))
         changes += _changes(cursor, rollout, found, None)
     here = members.here(cursor, rollout.namespace, [agent_id for agent_id, _ in addition.exposure.ranked])
     chosen, _ = pick(addition.exposure, found.members, here)
@@ -124,7 +125,7 @@ def _add(cursor: Cursor, found: rollouts.Found, addition: Addition, step: Rollou
         rollouts.update(cursor, evolve(rollout, to_expose=rollout.to_expose - len(chosen)))
         changes.append((EXPOSED, rollout.namespace, tuple(chosen)))
     after = rollouts.find(cursor, rollout.id)
-    return Written(Stepped(after.rollout, after.members, False), changes)
+    return Written(Stepped(after.rollout, after.members, False), changes, audited=audited)
 
 
 def _started(cursor: Cursor, revision: Revision) -> Stepped:

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from confd.controller.store.cursor import Work
+from confd.controller.store.queries import audit
 from confd.controller.store.sqlite.connection import (
     DAMAGED,
     SUSPECTED,
@@ -62,6 +63,7 @@ def commit_together(connection: sqlite3.Connection, works: Sequence[Work[object]
                     cursor.execute("ROLLBACK TO work")
                     outcomes.append(error)
                 cursor.execute("RELEASE work")
+            audit.record(cursor, outcomes)
             cursor.execute("COMMIT")
     except BaseException:
         connection.rollback()

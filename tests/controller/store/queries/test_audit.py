@@ -45,18 +45,20 @@ class TogetherTests(DatabaseTests):
     def test_one_transaction(self) -> None:
         """Until the commit another connection sees neither, from then on both."""
         self.connection.execute("BEGIN IMMEDIATE")
-        self.publish(2)(self.connection.cursor())
+        cursor = self.connection.cursor()
+        audit.record(cursor, [self.publish(2)(cursor)])
         self.assertEqual((self.versions(), self.entries()), ([1], []))
         self.connection.execute("COMMIT")
         self.assertEqual((self.versions(), [each.detail for each in self.entries()]), ([2, 1], ["a tag"]))
 
     def test_one_commit(self) -> None:
-        """However many changes: the entries cost no other one."""
+        """However many changes: the entries cost no other one, and share a statement."""
         statements = list[str]()
         self.connection.set_trace_callback(statements.append)
         commit_together(self.connection, [self.publish(2), self.publish(3)])
         framing = [each for each in statements if each.startswith(("BEGIN", "COMMIT"))]
         self.assertEqual(framing, ["BEGIN IMMEDIATE", "COMMIT"])
+        self.assertEqual(sum(each.startswith("SELECT number, hash FROM audit") for each in statements), 1)
         self.assertEqual(len(self.entries()), 2)
 
     def test_failure_after_the_entry(self) -> None:
