@@ -28,6 +28,7 @@ from confd.model import DEFAULT_NAMESPACE, Document
 from confd.runtime.coroutines import begin
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import (
+    ANYONE,
     HANDLED,
     JSON,
     Answer,
@@ -37,7 +38,6 @@ from confd.web.api.endpoint import (
     Endpoint,
     Handler,
     NamespaceQuery,
-    Open,
     Scope,
     endpoints_of,
 )
@@ -54,6 +54,8 @@ from confd.web.auth.throttle import Allowance
 from confd.web.server.request import BoundedRequest
 
 _PHRASES = {int(status): status.phrase.encode() for status in HTTPStatus}
+#: Python looks the members of an enumeration up with a function of its own each time.
+_BODY, _QUERY, _TOKEN, _SOMEWHERE = Scope.BODY, Scope.QUERY, Scope.TOKEN, (Scope.BODY, Scope.ANY)
 
 #: Characters of the target of an attempt that the audit log keeps.
 MAX_TARGET_CHARS = 64
@@ -111,7 +113,7 @@ class Dispatcher:
         @param size: bytes of the body, as far as they are known.
         """
         found = self._routes.find(request)
-        if found is None or found[0].needs is Open.ANYONE:
+        if found is None or found[0].needs is ANYONE:
             return False
         (declared, parts), principal = found, NOBODY
         error: ConfdError = TooLarge("body_too_large", "The body is larger than the limit of the site.")
@@ -163,7 +165,7 @@ class Dispatcher:
         principal, place, query, body, document, attempt = NOBODY, NOWHERE, None, None, None, None
         try:
             query, fault = _query_of(request, declared)
-            if declared.needs is not Open.ANYONE:
+            if declared.needs is not ANYONE:
                 looked_up = self._guard.prepare(request)
                 if looked_up is not None:
                     await looked_up
@@ -171,7 +173,7 @@ class Dispatcher:
                 request.caller = principal.who
                 if declared.needs is not POLL:
                     self._check_loaded()
-                if declared.scope is Scope.QUERY:
+                if declared.scope is _QUERY:
                     place = self._place(request, declared, query)
                 else:
                     place = await self._locate(request, declared, parts, query)
@@ -185,7 +187,7 @@ class Dispatcher:
             if fault is not None:
                 raise fault
             body, document = await self._body(request, declared)
-            if declared.scope is Scope.BODY:
+            if declared.scope is _BODY:
                 place = self._named(body.namespace)  # type: ignore[attr-defined]
                 allow(principal, declared.permissions, place)
             if auditor is not None:
@@ -225,16 +227,16 @@ class Dispatcher:
         place: Place,
     ) -> None:
         """Check that a caller has one of the needed permissions in a place."""
-        if not needed or (declared.scope is Scope.TOKEN and parts["token_id"] == principal.token_id):
+        if not needed or (declared.scope is _TOKEN and parts["token_id"] == principal.token_id):
             return
-        if declared.scope in (Scope.BODY, Scope.ANY):
+        if declared.scope in _SOMEWHERE:
             allow_somewhere(principal, needed)
         else:
             allow(principal, needed, place)
 
     def _place(self, request: BoundedRequest, declared: Endpoint, query: object) -> Place:
         """Return the place of an endpoint of L{Scope.CLUSTER} or L{Scope.QUERY}."""
-        if declared.scope is not Scope.QUERY:
+        if declared.scope is not _QUERY:
             return NOWHERE
         if isinstance(query, NamespaceQuery):
             return self._named(query.namespace)

@@ -61,7 +61,11 @@ def read_query(uri: bytes, kind: type[Q]) -> Q:
     """
     _, _, text = uri.partition(b"?")
     if not text:
-        return convert({}, kind, strict=False)
+        try:
+            # All fields have their defaults.
+            return kind()
+        except TypeError:
+            return convert({}, kind, strict=False)
     try:
         pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
     except ValueError:

@@ -55,7 +55,7 @@ class Proxies:
 
         @return: C{None} if the headers are invalid or contradict each other.
         """
-        if not (self.trusts(peer) and _are_in(headers)):
+        if not (self.networks and self.trusts(peer) and _are_in(headers)):
             return ()
         ways = [
             read(b",".join(lines).decode("latin-1"))

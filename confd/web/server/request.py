@@ -92,6 +92,8 @@ class BoundedRequest(Request):
     def find_caller(self) -> None:
         """Replace the address of a trusted proxy with the address of the client behind it."""
         proxies = self.channel.factory.proxies
+        if not proxies.networks:
+            return
         self.client = proxies.caller(self.client, proxies.hops(self.client, self.requestHeaders) or ())
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
