@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from struct import Struct
 
@@ -21,6 +21,12 @@ TIMES = ("took", "commit", "notify", "agent", "worker", "ack")
 
 #: The layout of the known times, by the number of the times.
 _TIMES = tuple(Struct(f"<{count}d") for count in range(len(TIMES) + 1))
+
+
+#: The positions in L{TIMES} of the times that a byte of bits names.
+_POSITIONS = tuple(
+    tuple(number for number in range(len(TIMES)) if bits >> number & 1) for bits in range(1 << len(TIMES))
+)
 
 
 class Outcomes(Mapping[str, VersionOutcome]):
@@ -51,6 +57,16 @@ class Outcomes(Mapping[str, VersionOutcome]):
         packed = self._packed.get(agent_id)
         return None if packed is None else _STATES[packed[0]]
 
+    def times_of(self, agent_ids: Iterable[str]) -> dict[str, list[float]]:
+        """Return the known times of the outcomes on some agents, by attribute."""
+        found: list[list[float]] = [[] for _ in TIMES]
+        for agent_id in agent_ids:
+            packed = self._packed[agent_id]
+            positions = _POSITIONS[packed[2]]
+            for position, ms in zip(positions, _TIMES[len(positions)].unpack_from(packed, _HEAD.size), strict=True):
+                found[position].append(ms)
+        return dict(zip(TIMES, found, strict=True))
+
     def in_state(self, state: ReportState) -> Iterator[str]:
         """Yield the ids of the agents with a state."""
         number = _NUMBERS[state]
@@ -80,6 +96,6 @@ def unpack(packed: bytes) -> VersionOutcome:
     state, verified, known, moment = _HEAD.unpack_from(packed)
     layout = _TIMES[known.bit_count()]
     values = iter(layout.unpack_from(packed, _HEAD.size))
-    times = [next(values) if known >> number & 1 else None for number in range(len(TIMES))]
+    times = [next(values) if number in _POSITIONS[known] else None for number in range(len(TIMES))]
     error = packed[_HEAD.size + layout.size :].decode(errors="surrogatepass")
     return VersionOutcome(_STATES[state], _EPOCH + timedelta(microseconds=moment), error, bool(verified), *times)

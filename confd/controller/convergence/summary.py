@@ -12,18 +12,16 @@ from twisted.internet.task import deferLater
 from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.registry import Registry
 from confd.controller.agents.selection import AGENTS_PER_TURN
+from confd.controller.convergence.outcomes import TIMES
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, OpenRollout
 from confd.controller.convergence.times import OrderedTimes
 from confd.controller.convergence.version import VersionProgress
-from confd.reports import VersionOutcome
 
 #: Agents of each state that L{Counted.behind} has at most.
 MAX_BEHIND = 100
 
 #: States of agents that are behind, the most urgent first.
 _BEHIND = ("failed", "silent", "applying", "pending")
-
-_HOPS = ("commit", "notify", "agent", "worker", "ack")
 
 
 @frozen
@@ -55,9 +53,7 @@ class Count:
     _states: Counter[str] = field(factory=Counter, init=False)
     _behind: dict[str, list[LaggingAgent]] = field(factory=lambda: {state: [] for state in _BEHIND}, init=False)
     #: Times to find, and the outcomes that they are of.
-    _times: dict[str, OrderedTimes] = field(
-        factory=lambda: {what: OrderedTimes() for what in ("took", *_HOPS)}, init=False
-    )
+    _times: dict[str, OrderedTimes] = field(factory=lambda: {what: OrderedTimes() for what in TIMES}, init=False)
     _changes: int = field(init=False)
     _known: dict[str, OrderedTimes] | None = field(init=False)
 
@@ -66,28 +62,30 @@ class Count:
 
     def visit(self, agent_ids: Sequence[str]) -> None:
         """Count agents as of now; the ids ascend from call to call."""
-        registry, wanted, outcomes = self._registry, self._wanted, self._progress.outcomes
+        registry, wanted, current = self._registry, self._wanted, self._current
         silent, applied = registry.liveness(self._namespace).silent, list[str]()
+        outcomes, states, compact = self._progress.outcomes, self._states, registry.rows.compact
         for agent_id in agent_ids:
             if wanted is not None and not wanted(agent_id):
                 continue
             known = outcomes.state_of(agent_id)
             if known is not None and known.final:
                 state = known.value
-            elif not self._current and self._went_on(registry.rows.compact(agent_id)):
+            elif not current and self._went_on(compact(agent_id)):
                 state = "passed"
             elif agent_id in silent:
                 state = "silent"
             else:
                 state = "pending" if known is None else "applying"
-            self._states[state] += 1
+            states[state] += 1
             if state == "applied":
                 applied.append(agent_id)
             elif state != "passed" and len(self._behind[state]) < MAX_BEHIND:
                 error = "" if known is None else outcomes[agent_id].error
                 self._behind[state].append(LaggingAgent(registry.get(agent_id), state, error))
         if self._known is None:
-            self._measure([outcomes[agent_id] for agent_id in applied])
+            for what, times in outcomes.times_of(applied).items():
+                self._times[what].add(times)
 
     def result(self) -> Counted:
         """Return the convergence among the agents so far."""
@@ -120,10 +118,6 @@ class Count:
     def _went_on(self, agent: CompactAgent | None) -> bool:
         report, tag = None if agent is None else agent.report, self._progress.tag
         return report is not None and (report.tag.epoch, report.tag.version) > (tag.epoch, tag.version)
-
-    def _measure(self, applied: Sequence[VersionOutcome]) -> None:
-        for what, times in self._times.items():
-            times.add([ms for each in applied if (ms := getattr(each, what)) is not None])
 
 
 async def count_agents(

@@ -31,6 +31,9 @@ from confd.reports import AgentRecord, VersionOutcome
 from confd.runtime.signal import Signal
 from confd.runtime.waiters import Waiters
 
+#: A turn for a version that becomes a summary counts this part of the agents that other turns count.
+SETTLING_SHARE = 5
+
 #: Versions of a namespace, the newest, that keep the outcome of each agent; older versions keep a summary.
 VERSIONS_KEPT = 16
 
@@ -62,6 +65,7 @@ class Convergence(Service):
         @param lane: see L{Snapshot.lane}.
         @param per_turn: agents that are counted in one turn of the reactor.
         """
+        self._per_settling_turn = max(1, per_turn // SETTLING_SHARE)
         self._count_agents = partial(count_agents, registry=registry, clock=clock, per_turn=per_turn)
         self._lane = lane
         self._store, self._registry, self._clock, self._most = store, registry, clock, kept
@@ -284,7 +288,8 @@ class Convergence(Service):
         return self._count_agents(namespace, versions[number], newest, wanted=wanted)
 
     async def _count_settled(self, namespace: str, progress: VersionProgress) -> ConvergenceSummary:
-        return (await self._count_agents(namespace, progress, False)).summary
+        # No caller waits for this count, and other counts go on beside it.
+        return (await self._count_agents(namespace, progress, False, per_turn=self._per_settling_turn)).summary
 
     def _targets(self, namespace: str, version: int) -> Callable[[str], bool] | None:
         """

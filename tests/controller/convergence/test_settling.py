@@ -173,7 +173,7 @@ class SettlingTests(SynchronousTestCase):
         """While no agent changes: neither before the publish nor during the count."""
         for _ in range(4):
             self.parts.publish()
-            self.parts.clock.pump([TURN] * 10)
+            self.parts.clock.pump([TURN] * 40)
         # Version 3 had no reports: version 4 has its counts at once.
         self.assertIsNotNone(self.stored(4))
         self.parts.publish()
@@ -183,9 +183,9 @@ class SettlingTests(SynchronousTestCase):
         self.assertIsNone(self.stored(6))
         self.parts.clock.advance(TURN)
         self.parts.join("00a")
-        self.parts.clock.pump([TURN] * 10)
+        self.parts.clock.pump([TURN] * 40)
         self.assertEqual(self.stored(6).targeted, len(AGENTS) + 1)
         self.parts.publish()
         self.assertIsNone(self.stored(7))
-        self.parts.clock.pump([TURN] * 10)
+        self.parts.clock.pump([TURN] * 40)
         self.assertEqual(self.stored(7).targeted, len(AGENTS) + 2)
