@@ -7,6 +7,7 @@ response, and answers all pipelined requests in one turn of the reactor.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -161,9 +162,11 @@ class BoundedChannel(HTTPChannel):
                 self._send100Continue()
         if self.factory.draining:
             self.finish_up()
-        if length == 0:
-            if rest:
-                self._dataBuffer.append(rest)
+        if length is not None and len(rest) >= length:
+            # The whole body has arrived: this needs neither a deadline nor a decoder.
+            request.content = io.BytesIO(rest[:length])
+            if len(rest) > length:
+                self._dataBuffer.append(rest[length:])
             self.allContentReceived()
             return
         if length is None:
