@@ -8,6 +8,7 @@ then sends requests here, and gives the responses to the page. Only the C{Host} 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from attrs import frozen
@@ -19,11 +20,10 @@ _DEFAULT_PORTS = (80, 443)
 #: Characters of the longest host name (RFC 1035), and of a name in an error.
 _MAX_NAME_CHARS, _MAX_SHOWN_CHARS = 253, 80
 
+#: With a dot at the end of the name, brackets and a port.
+_MAX_HOST_CHARS = _MAX_NAME_CHARS + 8
+
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[^\[\]:]*)(?::([0-9]*))?", re.IGNORECASE)
-#: The usual spellings of this machine: most requests have one, and L{ip_address} takes as long as a third of a request.
-_USUAL_LOCAL = re.compile(
-    rb"(?:localhost|127(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3})(?::[0-9]{1,5})?", re.IGNORECASE
-)
 
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
 
@@ -100,12 +100,11 @@ class AllowedHosts:
         """
         if not (self.patterns or (self.local_only and hasattr(peer, "host"))) or is_local(host):
             return None
-        text = host.decode("ascii", "replace")
-        found = _split(text)
-        shown = repr(text[:_MAX_SHOWN_CHARS])
+        found = _read(host)[0]
+        if found is not None and any(each.match(*found) for each in self.patterns):
+            return None
+        shown = repr(host.decode("ascii", "replace")[:_MAX_SHOWN_CHARS])
         if self.patterns:
-            if found is not None and any(each.match(*found) for each in self.patterns):
-                return None
             return "host_not_allowed", f"This controller does not answer to the host {shown}; add it to ALLOWED_HOSTS."
         if self.addresses and found is not None and _address(found[0]) is not None:
             return None
@@ -118,20 +117,28 @@ class AllowedHosts:
 
 def is_local(host: bytes) -> bool:
     """Tell whether C{Host} names this machine on every machine: C{localhost}, or an address of loopback."""
-    if _USUAL_LOCAL.fullmatch(host):
-        return True
+    return _read(host)[1]
+
+
+def _read(host: bytes) -> tuple[tuple[str, int | None] | None, bool]:
+    """Return a host as L{_split} does, and whether it is local. Most requests have one of a few hosts."""
+    return _read_once(host) if len(host) <= _MAX_HOST_CHARS else (None, False)
+
+
+@lru_cache(1024)
+def _read_once(host: bytes) -> tuple[tuple[str, int | None] | None, bool]:
     found = _split(host.decode("ascii", "replace"))
     if found is None:
-        return False
+        return None, False
     address = _address(found[0])
     if address is None:
-        return found[0] == "localhost" or (found[0].endswith(".localhost") and _is_name(found[0]))
-    return address.is_loopback
+        return found, found[0] == "localhost" or (found[0].endswith(".localhost") and _is_name(found[0]))
+    return found, address.is_loopback
 
 
 def _split(text: str) -> tuple[str, int | None] | None:
     """Return the name, in lower case, and the port, if any; C{None} if the text is not a host."""
-    match = _AUTHORITY.fullmatch(text) if len(text) <= _MAX_NAME_CHARS + 8 else None
+    match = _AUTHORITY.fullmatch(text) if len(text) <= _MAX_HOST_CHARS else None
     if match is None or len(match[2] or "") > 5:
         return None
     name = match[1].lower().removesuffix(".")

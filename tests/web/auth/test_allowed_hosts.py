@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec.headers import basic_authorization
-from confd.web.auth.allowed_hosts import AllowedHosts, host_patterns, is_local
+from confd.web.auth.allowed_hosts import AllowedHosts, _read_once, host_patterns, is_local
 from confd.web.server.site import BoundedSite
 from tests.controller.harness import AGENT, ControllerHarness
 from tests.conversation import LOOPBACK, Conversation, serve
@@ -101,6 +101,14 @@ class AllowedHostsTests(SynchronousTestCase):
         self.assertEqual(
             passes(hosts, "10.0.0.1:8080", "[fd00::7]", "evil.example", "2130706433"), ["10.0.0.1:8080", "[fd00::7]"]
         )
+
+    def test_a_host_longer_than_any_name_is_refused_and_not_remembered(self) -> None:
+        hosts, longest = AllowedHosts(host_patterns(".x.example")), f"{'a.' * 121}.x.example"
+        kept = _read_once.cache_info().currsize
+        for name in (f"{'a.' * 130}.x.example", f"{'a.' * 8000}.localhost"):
+            self.assertEqual(passes(hosts, name, name), [])
+        self.assertEqual(_read_once.cache_info().currsize, kept)
+        self.assertEqual(passes(hosts, longest, longest), [longest, longest])
 
     def test_unix_socket_is_checked_against_patterns_only(self) -> None:
         peer = UNIXAddress(b"/run/confd.sock")
