@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from errno import EBADF, EINTR
 from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
@@ -109,6 +112,13 @@ class Wire:
 
     def turn(self) -> None:
         self.reactor.iterate(0)
+
+    def turn_until(self, reached: Callable[[], bool]) -> None:
+        """Let the reactor turn until a state is reached, or far too often."""
+        for _ in range(100_000):
+            if reached():
+                return
+            self.turn()
 
     def read(self, size: int) -> bytes:
         try:
@@ -255,6 +265,20 @@ class PromptWritesTests(SynchronousTestCase):
             wire.reactor.addWriter(each)
         wire.turn()
         self.assertEqual(len(written), 1)
+
+    def test_connections_are_made_and_refused(self) -> None:
+        wire, client = Wire(self), Peer()
+        port = wire.reactor.listenTCP(0, Factory.forProtocol(Peer), interface="127.0.0.1")
+        number, outcomes = port.getHost().port, []  # type: int, list[object]
+        TCP4ClientEndpoint(wire.reactor, "127.0.0.1", number).connect(Factory.forProtocol(lambda: client))
+        wire.turn_until(lambda: client.transport is not None)
+        client.transport.abortConnection()
+        port.stopListening()
+        wire.turn_until(lambda: not port.connected and client.lost is not None)
+        refused = TCP4ClientEndpoint(wire.reactor, "127.0.0.1", number).connect(Factory.forProtocol(Peer))
+        refused.addErrback(lambda failure: outcomes.append(failure.type))
+        wire.turn_until(lambda: bool(outcomes))
+        self.assertEqual(outcomes, [ConnectionRefusedError])
 
     def test_a_signal_ends_a_wait(self) -> None:
         wire = Wire(self)
