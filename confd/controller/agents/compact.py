@@ -9,7 +9,8 @@ from struct import error as StructError
 
 from attrs import evolve
 
-from confd.reports import AgentRecord, Report, Timings
+from confd.model import Tag
+from confd.reports import AgentRecord, Report, ReportState, Timings
 
 #: Different values of a kind that agents share; other agents with the same value have a copy.
 MAX_SHARED = 4096
@@ -117,8 +118,7 @@ def _pack(record: AgentRecord) -> tuple[Report | None, bytes]:
     except StructError:
         # A sequence beyond 64 bits.
         return report, _packed(record, "", 0)
-    # Each report comes here, and C{evolve} takes twice as long.
-    shared = Report(
+    shared = _shared_report(
         report.tag,
         report.state,
         report.error,
@@ -126,9 +126,8 @@ def _pack(record: AgentRecord) -> tuple[Report | None, bytes]:
         report.holds,
         report.holds_cluster_id,
         report.repairs,
-        _NO_TIMINGS,
     )
-    return _shared_report(shared), packed
+    return shared, packed
 
 
 def _packed(record: AgentRecord, session: str, sequence: int, spent: Timings = _NO_TIMINGS) -> bytes:
@@ -143,14 +142,15 @@ def _packed(record: AgentRecord, session: str, sequence: int, spent: Timings = _
         len(named),
         sequence,
     )
-    if spent is _NO_TIMINGS or spent == _NO_TIMINGS:
+    agent, worker, waited = spent.agent, spent.worker, spent.waited
+    if agent is None and worker is None and waited is None:
         return b"".join((head, record.token, hostname, advertise, named))
-    durations = (_UNKNOWN if ms is None else ms for ms in (spent.agent, spent.worker, spent.waited))
+    durations = (_UNKNOWN if ms is None else ms for ms in (agent, worker, waited))
     return b"".join((head, record.token, hostname, advertise, named, _SPENT.pack(*durations)))
 
 
 def _encode(text: str) -> bytes:
-    return text.encode(errors="surrogatepass")
+    return text.encode("utf-8", "surrogatepass") if text else b""
 
 
 def _moment(at: datetime | None) -> int:
@@ -171,5 +171,7 @@ def _shared_texts(namespace: str, metadata: str, strategy: str) -> tuple[str, st
 
 
 @lru_cache(MAX_SHARED)
-def _shared_report(report: Report) -> Report:
-    return report
+def _shared_report(
+    tag: Tag, state: ReportState, error: str, verified: bool, holds: Tag | None, cluster_id: str, repairs: int
+) -> Report:
+    return Report(tag, state, error, verified, holds, cluster_id, repairs)

@@ -10,8 +10,8 @@ from confd.reports import ReportState, VersionOutcome
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
-#: The state, whether it is verified, which times follow, and the time of the report in microseconds since 1970.
-_HEAD = Struct("<BBBq")
+#: The state, whether it is verified, bits of the known times, and the time of the report in microseconds since 1970.
+_HEAD = "<BBBq"
 
 _STATES = tuple(ReportState)
 _NUMBERS = {state: number for number, state in enumerate(_STATES)}
@@ -19,8 +19,8 @@ _NUMBERS = {state: number for number, state in enumerate(_STATES)}
 #: Attributes of L{VersionOutcome}, in the order of their bits and of their values.
 TIMES = ("took", "commit", "notify", "agent", "worker", "ack")
 
-#: The layout of the known times, by the number of the times.
-_TIMES = tuple(Struct(f"<{count}d") for count in range(len(TIMES) + 1))
+#: The layout by the number of the known times, which follow; the error comes last.
+_LAYOUTS = tuple(Struct(f"{_HEAD}{count}d") for count in range(len(TIMES) + 1))
 
 
 #: The positions in L{TIMES} of the times that a byte of bits names.
@@ -63,7 +63,8 @@ class Outcomes(Mapping[str, VersionOutcome]):
         for agent_id in agent_ids:
             packed = self._packed[agent_id]
             positions = _POSITIONS[packed[2]]
-            for position, ms in zip(positions, _TIMES[len(positions)].unpack_from(packed, _HEAD.size), strict=True):
+            known = _LAYOUTS[len(positions)].unpack_from(packed)
+            for position, ms in zip(positions, known[4:], strict=True):
                 found[position].append(ms)
         return dict(zip(TIMES, found, strict=True))
 
@@ -71,6 +72,11 @@ class Outcomes(Mapping[str, VersionOutcome]):
         """Yield the ids of the agents with a state."""
         number = _NUMBERS[state]
         return (agent_id for agent_id, packed in self._packed.items() if packed[0] == number)
+
+    def took(self, agent_id: str) -> bool:
+        """Return whether the outcome on an agent has a time C{took}."""
+        packed = self._packed.get(agent_id)
+        return packed is not None and bool(packed[2] & 1)
 
     def discard(self, agent_id: str) -> ReportState | None:
         """Remove the outcome on an agent, and return its state; C{None} without an outcome."""
@@ -80,22 +86,20 @@ class Outcomes(Mapping[str, VersionOutcome]):
 
 def pack(outcome: VersionOutcome) -> bytes:
     """Return an outcome in few bytes."""
-    known, times = 0, []
-    for number, what in enumerate(TIMES):
-        ms = getattr(outcome, what)
-        if ms is not None:
-            known |= 1 << number
-            times.append(ms)
+    times = outcome.took, outcome.commit, outcome.notify, outcome.agent, outcome.worker, outcome.ack
+    known = [ms for ms in times if ms is not None]
+    bits = sum(1 << number for number, ms in enumerate(times) if ms is not None) if known else 0
     moment = (outcome.at - _EPOCH) // _MICROSECOND
-    head = _HEAD.pack(_NUMBERS[outcome.state], outcome.verified, known, moment)
-    return b"".join((head, _TIMES[len(times)].pack(*times), outcome.error.encode(errors="surrogatepass")))
+    packed = _LAYOUTS[len(known)].pack(_NUMBERS[outcome.state], outcome.verified, bits, moment, *known)
+    return packed + outcome.error.encode(errors="surrogatepass") if outcome.error else packed
 
 
 def unpack(packed: bytes) -> VersionOutcome:
     """Return what L{pack} packed."""
-    state, verified, known, moment = _HEAD.unpack_from(packed)
-    layout = _TIMES[known.bit_count()]
-    values = iter(layout.unpack_from(packed, _HEAD.size))
-    times = [next(values) if number in _POSITIONS[known] else None for number in range(len(TIMES))]
-    error = packed[_HEAD.size + layout.size :].decode(errors="surrogatepass")
+    positions = _POSITIONS[packed[2]]
+    layout = _LAYOUTS[len(positions)]
+    state, verified, _, moment, *known = layout.unpack_from(packed)
+    values = iter(known)
+    times = [next(values) if number in positions else None for number in range(len(TIMES))]
+    error = packed[layout.size :].decode(errors="surrogatepass")
     return VersionOutcome(_STATES[state], _EPOCH + timedelta(microseconds=moment), error, bool(verified), *times)

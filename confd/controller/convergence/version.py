@@ -48,12 +48,14 @@ class VersionProgress:
 
         @return: whether this is the first outcome of the agent with a time to apply.
         """
-        before = None if outcome.took is None else self.outcomes.get(agent_id)
-        self.drop(agent_id)
+        before, took = self.outcomes.state_of(agent_id), outcome.took
+        first = took is not None and not self.outcomes.took(agent_id)
+        if before is not None:
+            self._count(before, -1)
         self.outcomes[agent_id] = outcome
         self._count(outcome.state, 1)
-        self.slowest = max(self.slowest, outcome.took or 0.0)
-        return outcome.took is not None and (before is None or before.took is None)
+        self.slowest = max(self.slowest, took or 0.0)
+        return first
 
     def drop(self, agent_id: str) -> None:
         """Remove an agent."""
