@@ -195,9 +195,9 @@ class RolloutDriver(Service):
         around = self.surroundings(namespace)
         labels = self._registry.labels.of
         return [
-            PoolAgent(record, labels, record.id not in around.unheard, record.id not in around.duplicates)
-            for record in (each.record() for each in self._registry.rows.all() if each.namespace == namespace)
-            if record.report is not None
+            PoolAgent(agent, labels, agent.id not in around.unheard, agent.id not in around.duplicates)
+            for agent in self._registry.rows.all()
+            if agent.namespace == namespace and agent.report is not None
         ]
 
     def is_fit(self, record: AgentRecord) -> bool:

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from confd.codec.ranks import rank
 from confd.codec.selectors import Selector, matches, parse_selector
+from confd.controller.agents.compact import CompactAgent
 from confd.reports import AgentRecord, ReportState
 from confd.rollouts.plan import RolloutPlan, Wave
 from confd.rollouts.steps import Exposure
@@ -22,7 +23,7 @@ class PoolAgent:
     @ivar usable: not a duplicate.
     """
 
-    record: AgentRecord
+    agent: AgentRecord | CompactAgent
     _labels: Callable[[AgentRecord], Mapping[str, str]]
     live: bool
     usable: bool = True
@@ -30,19 +31,20 @@ class PoolAgent:
     @property
     def id(self) -> str:
         """The id of the agent."""
-        return self.record.id
+        return self.agent.id
 
     @property
     def fit(self) -> bool:
         """Whether the agent is live, and its last report says C{applied}."""
-        report = self.record.report
+        report = self.agent.report
         return self.live and report is not None and report.state is ReportState.APPLIED
 
     def meets(self, selectors: Sequence[Selector]) -> bool:
         """Return whether the labels of the agent match all selectors."""
         if not any(selector.requirements for selector in selectors):
             return True
-        labels = self._labels(self.record)
+        agent = self.agent
+        labels = self._labels(agent.record() if isinstance(agent, CompactAgent) else agent)
         return all(matches(labels, selector) for selector in selectors)
 
 
