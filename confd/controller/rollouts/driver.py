@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from confd.audit import Attempt
 from confd.changes import AGENT, EXPOSED, RETIRED, ROLLOUT, Change, Contents, Lanes
+from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.liveness import silent_after
 from confd.controller.agents.registry import Registry
 from confd.controller.interfaces import IControllerStore
@@ -203,7 +204,7 @@ class RolloutDriver(Service):
     def is_fit(self, record: AgentRecord) -> bool:
         """Return whether the failure of an agent counts."""
         live = record.id not in self._registry.liveness(record.namespace).silent
-        return PoolAgent(record, self._registry.labels.of, live).fit
+        return PoolAgent(CompactAgent(record), self._registry.labels.of, live).fit
 
     def _follow(self, namespace: str, lanes: Lanes) -> None:
         watched = self._watched.get(namespace)

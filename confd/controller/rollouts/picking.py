@@ -23,7 +23,7 @@ class PoolAgent:
     @ivar usable: not a duplicate.
     """
 
-    agent: AgentRecord | CompactAgent
+    agent: CompactAgent
     _labels: Callable[[AgentRecord], Mapping[str, str]]
     live: bool
     usable: bool = True
@@ -43,8 +43,7 @@ class PoolAgent:
         """Return whether the labels of the agent match all selectors."""
         if not any(selector.requirements for selector in selectors):
             return True
-        agent = self.agent
-        labels = self._labels(agent.record() if isinstance(agent, CompactAgent) else agent)
+        labels = self._labels(self.agent.record())
         return all(matches(labels, selector) for selector in selectors)
 
 

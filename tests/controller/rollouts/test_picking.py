@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec.ranks import rank
+from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.labels import LabelReader
 from confd.controller.rollouts.picking import PoolAgent, all_reported, choose, next_wave, salt_of, target
 from confd.model import Tag
@@ -24,7 +25,7 @@ NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 def an_agent(agent_id: str, metadata: str = "", live: bool = True, fit: bool = True, usable: bool = True) -> PoolAgent:
     state = ReportState.APPLIED if fit else ReportState.FAILED
     record = AgentRecord(agent_id, "default", "", metadata, "", NOON, report=Report(Tag("1a2b3c4d", 1, 1), state))
-    return PoolAgent(record, LabelReader().of, live, usable)
+    return PoolAgent(CompactAgent(record), LabelReader().of, live, usable)
 
 
 def a_plan(*waves: Wave, **fields: Any) -> RolloutPlan:

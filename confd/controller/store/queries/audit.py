@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import TypeVar
 
 import msgspec
-from attrs import fields
+from attrs import evolve, fields
 
 from confd.audit import BACKUP, BEGINNING, CUT_OFF, DONE, Attempt, AuditEntry, AuditOutcome
 from confd.codec import headers
@@ -50,7 +50,7 @@ def audited(work: Work[Written[T]], attempt: Attempt | None, detail: Callable[[T
         if attempt is None:
             return result
         ending = AuditOutcome(attempt, detail=joined(detail(result.value), result.note))
-        return Written(result.value, result.changes, result.note, (*result.audited, ending))
+        return evolve(result, audited=(*result.audited, ending))
 
     return both
 
