@@ -70,8 +70,8 @@ def pattern(process: Process) -> None:
     """Register an agent, and let it report version 1: the pattern of the others."""
     url = base_of(process)
     tag = request("GET", f"{url}/api/v1/config", auth=AGENT).headers["etag"].strip('"')
-    _ask("POST", f"{url}/api/v1/register", {"agent_id": "pattern"}, AGENT)
-    _ask("POST", f"{url}/api/v1/report", {"agent_id": "pattern", "version": tag, "state": "applied"}, AGENT)
+    ask("POST", f"{url}/api/v1/register", {"agent_id": "pattern"}, AGENT)
+    ask("POST", f"{url}/api/v1/report", {"agent_id": "pattern", "version": tag, "state": "applied"}, AGENT)
 
 
 def start(process: Process, agents: int) -> tuple[float, float, float]:
@@ -112,15 +112,21 @@ def times(method: str, url: str, body: Any = None, who: tuple[str, str] = ADMIN)
     took = []
     for _ in range(REQUESTS):
         began = time.monotonic()
-        _ask(method, url, body, who)
+        ask(method, url, body, who)
         took.append(1000 * (time.monotonic() - began))
     return sorted(took)
 
 
-def _ask(method: str, url: str, body: Any, who: tuple[str, str]) -> None:
+def ask(method: str, url: str, body: Any = None, who: tuple[str, str] = ADMIN) -> Any:
+    """
+    Send a request, and return the JSON of its answer.
+
+    @raise Invalid: the request was refused.
+    """
     answer = request(method, url, body, who, timeout=START_SECONDS)
-    if answer.status != 200:
+    if answer.status not in (200, 201):
         raise Invalid(f"{url} was answered with {answer.status}: {answer.body[:200]!r}")
+    return answer.json()
 
 
 def measure(scale: Scale) -> Finding:

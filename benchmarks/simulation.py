@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from attrs import evolve, frozen
 
@@ -24,10 +23,10 @@ from benchmarks.contest import DOCUMENT, authorization, posting
 from benchmarks.controllers import Stage, server, stage
 from benchmarks.figures import quantile
 from benchmarks.findings import FOLDER, FULL, TINY, Bar, Finding, Scale, save, say
-from benchmarks.host import Invalid, resident
+from benchmarks.host import resident
 from benchmarks.load import Target, each_once
-from benchmarks.million import START_SECONDS, TOKEN, fill, pattern
-from tests.integration.fleet import ADMIN, AGENT, base_of, eventually, request
+from benchmarks.million import START_SECONDS, TOKEN, ask, fill, pattern
+from tests.integration.fleet import AGENT, base_of, eventually, request
 
 CONTROLLERS, CONNECTIONS = 2, 64
 
@@ -49,8 +48,8 @@ class Meanwhile:
         """Publish and ask until an event is set."""
         for number in count(1):
             document = DOCUMENT | {"number": number}
-            self.publishes.append(_timed(lambda d=document: _ask("POST", f"{url}/config?namespace=other", d)))
-            self.summaries.append(_timed(lambda: _ask("GET", f"{url}/config/convergence")))
+            self.publishes.append(_timed(lambda d=document: ask("POST", f"{url}/config?namespace=other", d)))
+            self.summaries.append(_timed(lambda: ask("GET", f"{url}/config/convergence")))
             if until.wait(PERIOD):
                 return
 
@@ -59,13 +58,6 @@ def _timed(act: Callable[[], object]) -> float:
     began = time.monotonic()
     act()
     return 1000 * (time.monotonic() - began)
-
-
-def _ask(method: str, url: str, body: Any = None) -> Any:
-    answer = request(method, url, body, ADMIN, timeout=START_SECONDS)
-    if answer.status not in (200, 201):
-        raise Invalid(f"{url} was answered with {answer.status}: {answer.body[:200]!r}")
-    return answer.json()
 
 
 def start(ready: Stage) -> float:
@@ -107,10 +99,10 @@ def _poll(url: str, pid: int, headers: dict[str, str], name: str) -> Target:
 def _converge(ready: Stage, active: int) -> tuple[float, int, Meanwhile]:
     """Publish, and let the agents report: return the seconds, the agents that failed, and what happened meanwhile."""
     first = f"{base_of(ready.processes[0])}/api/v1"
-    _ask("POST", f"{first}/namespaces", {"name": "other", "config": DOCUMENT})
+    ask("POST", f"{first}/namespaces", {"name": "other", "config": DOCUMENT})
     meanwhile, over = Meanwhile([], []), Event()
     with ThreadPoolExecutor(1) as pool:
-        _ask("POST", f"{first}/config", DOCUMENT)
+        ask("POST", f"{first}/config", DOCUMENT)
         tag = request("GET", f"{first}/config", auth=AGENT).headers["etag"].strip('"')
 
         def report(url: str, pid: int, headers: dict[str, str], name: str) -> Target:
@@ -128,7 +120,7 @@ def _converge(ready: Stage, active: int) -> tuple[float, int, Meanwhile]:
 
 def _totals(ready: Stage) -> Sequence[int]:
     """Return the agents that have applied the newest version, as each controller counts them."""
-    return [_ask("GET", f"{base_of(each)}/api/v1/config/convergence")["applied"] for each in ready.processes]
+    return [ask("GET", f"{base_of(each)}/api/v1/config/convergence")["applied"] for each in ready.processes]
 
 
 def measure(scale: Scale, active: int) -> Finding:
