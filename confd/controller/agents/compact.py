@@ -52,7 +52,9 @@ class CompactAgent:
         self._said = _shared_texts(record.namespace, record.metadata, record.strategy)
         self._labels = record.labels_set
         self.token_used: float | None = None
-        self._report, self._packed = _pack(record)
+        texts = record.token, _encode(record.hostname), _encode(record.advertise)
+        head = _moment(record.last_poll), _moment(record.registered_at), *map(len, texts)
+        self._report, self._packed = _pack(head, b"".join(texts), record.report, record.reported_at)
 
     @property
     def namespace(self) -> str:
@@ -72,6 +74,25 @@ class CompactAgent:
     def report(self) -> Report | None:
         """Return the last report; its session, sequence and durations may be missing."""
         return self._report
+
+    @property
+    def reported_at(self) -> datetime | None:
+        """Return the time of the last report."""
+        return _time(_HEAD.unpack_from(self._packed)[2])
+
+    @property
+    def session(self) -> str:
+        """Return the session of the last report; empty without a report or a session."""
+        _, _, _, *lengths, session, _ = _HEAD.unpack_from(self._packed)
+        start = _TOKEN + sum(lengths)
+        packed = self._packed[start : start + session].decode(errors="surrogatepass")
+        return packed or ("" if self._report is None else self._report.session)
+
+    def reported(self, report: Report, at: datetime) -> None:
+        """Put a report in the place of the last one."""
+        last_poll, registered, _, *lengths, _, _ = _HEAD.unpack_from(self._packed)
+        texts = self._packed[_TOKEN : _TOKEN + sum(lengths)]
+        self._report, self._packed = _pack((last_poll, registered, *lengths), texts, report, at)
 
     def polled(self, at: datetime) -> None:
         """Note a poll; a wall clock that goes back changes nothing."""
@@ -108,16 +129,25 @@ class CompactAgent:
         )
 
 
-def _pack(record: AgentRecord) -> tuple[Report | None, bytes]:
-    """Return the part of the report that agents share, and all values that they do not share."""
-    report = record.report
+def _pack(
+    head: tuple[int, ...], texts: bytes, report: Report | None, reported_at: datetime | None
+) -> tuple[Report | None, bytes]:
+    """
+    Return the part of a report that agents share, and all values of an agent that they do not share.
+
+    @param head: the last poll and the registration; bytes of the token, of the host name and of the address of metrics.
+    @param texts: these three.
+    """
+    last_poll, registered, *lengths = head
+    moment = _moment(reported_at)
     if report is None:
-        return None, _packed(record, "", 0)
+        return None, _HEAD.pack(last_poll, registered, moment, *lengths, 0, 0) + texts
+    session = _encode(report.session)
     try:
-        packed = _packed(record, report.session, report.sequence, report.spent)
+        packed = _HEAD.pack(last_poll, registered, moment, *lengths, len(session), report.sequence)
     except StructError:
         # A sequence beyond 64 bits.
-        return report, _packed(record, "", 0)
+        return report, _HEAD.pack(last_poll, registered, moment, *lengths, 0, 0) + texts
     shared = _shared_report(
         report.tag,
         report.state,
@@ -127,26 +157,19 @@ def _pack(record: AgentRecord) -> tuple[Report | None, bytes]:
         report.holds_cluster_id,
         report.repairs,
     )
-    return shared, packed
+    return shared, b"".join((packed, texts, session, _durations(report.spent)))
 
 
-def _packed(record: AgentRecord, session: str, sequence: int, spent: Timings = _NO_TIMINGS) -> bytes:
-    hostname, advertise, named = _encode(record.hostname), _encode(record.advertise), _encode(session)
-    head = _HEAD.pack(
-        _moment(record.last_poll),
-        _moment(record.registered_at),
-        _moment(record.reported_at),
-        len(record.token),
-        len(hostname),
-        len(advertise),
-        len(named),
-        sequence,
-    )
+def _durations(spent: Timings) -> bytes:
+    """Return durations in bytes; none if none is known."""
     agent, worker, waited = spent.agent, spent.worker, spent.waited
     if agent is None and worker is None and waited is None:
-        return b"".join((head, record.token, hostname, advertise, named))
-    durations = (_UNKNOWN if ms is None else ms for ms in (agent, worker, waited))
-    return b"".join((head, record.token, hostname, advertise, named, _SPENT.pack(*durations)))
+        return b""
+    return _SPENT.pack(
+        _UNKNOWN if agent is None else agent,
+        _UNKNOWN if worker is None else worker,
+        _UNKNOWN if waited is None else waited,
+    )
 
 
 def _encode(text: str) -> bytes:

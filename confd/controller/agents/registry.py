@@ -188,17 +188,17 @@ class Registry(Service):
 
         @return: whether its agent is still in its namespace.
         """
-        record = self.rows.find(received.agent_id)
-        if record is None or record.namespace != received.namespace:
+        agent, report = self.rows.compact(received.agent_id), received.report
+        if agent is None or agent.namespace != received.namespace:
             return False
-        before, session = record.report.session if record.report else "", received.report.session
+        before, last = agent.session, agent.reported_at
         # The row may hold this report, and later ones, since before the change was heard of.
-        if (record.reported_at is None or received.at > record.reported_at) and "" != before != session != "":
-            self.duplicates.turned(record.id, before, session)
-        self.rows.replace(evolve(record, report=received.report, reported_at=received.at))
-        self.newcomers.proven(record.id)
-        self._liveness.heard(record.namespace, record.id)
-        self.changes.notify(record.namespace, record.id)
+        if (last is None or received.at > last) and "" != before != report.session != "":
+            self.duplicates.turned(agent.id, before, report.session)
+        agent.reported(report, received.at)
+        self.newcomers.proven(agent.id)
+        self._liveness.heard(agent.namespace, agent.id)
+        self.changes.notify(agent.namespace, agent.id)
         return True
 
     async def forget(self, agent_id: str, attempt: Attempt | None = None) -> Committed[None]:

@@ -96,8 +96,7 @@ class ReportsApi:
             agent_tokens.use(body.agent_id)
         report = _report(body)
         await self._reader.require(body.namespace, report.tag.version)
-        record = self._registry.find(body.agent_id)
-        if record is None or record.namespace != body.namespace:
+        if self._registry.rows.namespace_of(body.agent_id) != body.namespace:
             await self._reader.look()
         await self._report_intake.take(body.agent_id, body.namespace, report)
         return ReportResponse(round(1000 * self._registry.report_window(body.namespace)))

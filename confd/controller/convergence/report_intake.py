@@ -76,7 +76,9 @@ class ReportIntake(Service):
         @raise Conflict: C{other_namespace}; C{repeated_report}, C{out_of_order}.
         @raise Unavailable: the report could not be written.
         """
-        there = self._registry.get(agent_id).namespace
+        there = self._registry.rows.namespace_of(agent_id)
+        if there is None:
+            raise unknown_agent(agent_id)
         if there != namespace:
             raise _other_namespace(namespace, f"belongs to {there!r}")
         tag = self._convergence.resolve(namespace, report.tag)

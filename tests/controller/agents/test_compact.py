@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -64,8 +65,23 @@ class CompactAgentTests(SynchronousTestCase):
         self.assertEqual(agent.record(), record)
         self.assertEqual((agent.id, agent.namespace, agent.token), (record.id, record.namespace, record.token))
         self.assertEqual(agent.advertises, bool(record.advertise))
+        session = record.report.session if record.report is not None else ""
+        self.assertEqual((agent.session, agent.reported_at), (session, record.reported_at))
         known = agent.report, record.report
         self.assertEqual(*((each and (each.tag, each.state, each.holds, each.error)) for each in known))
+
+    @settings(max_examples=budget(200, 2000), deadline=None, database=None)
+    @given(record=RECORDS, reports=st.lists(st.tuples(REPORTS, TIMES), min_size=1, max_size=3))
+    def test_like_a_record_with_another_report(
+        self, record: AgentRecord, reports: list[tuple[Report, datetime]]
+    ) -> None:
+        agent = CompactAgent(record)
+        for report, at in reports:
+            agent.reported(report, at)
+            record = evolve(record, report=report, reported_at=at)
+            self.assertEqual(agent.record(), record)
+            self.assertEqual((agent.session, agent.reported_at), (report.session, at))
+            self.assertEqual(agent._packed, CompactAgent(record)._packed)
 
     def test_equal_values_are_shared(self) -> None:
         """Whatever differs between the reports of two agents with the same result is not in their shared part."""
