@@ -71,6 +71,9 @@ def digest_of(username: bytes, password: bytes) -> bytes:
     return hashlib.sha256(username + b":" + password).digest()
 
 
+#: Headers C{Authorization} whose credentials are kept: those of the requests that are under way, and then some.
+MAX_HEADERS_KEPT = 512
+
 #: The secret of an API token, or a user name with the digest of it and a password.
 _Presented = tuple[bytes | None, tuple[bytes, str, bytes] | None]
 
@@ -121,8 +124,6 @@ class BasicAuth:
     _look: Callable[[str, bytes], Deferred[None] | None] = _no_look
     _replaced: Sequence[Credential] = field(default=(), init=False)
     _replaced_at: float = field(default=0.0, init=False)
-    #: The latest header, and what it presents.
-    _latest: tuple[bytes, _Presented] = field(default=(b"", (None, None)), init=False, repr=False)
 
     def renew(self, credentials: Sequence[Credential], now: float = 0.0) -> set[str]:
         """
@@ -207,16 +208,12 @@ class BasicAuth:
         return partial(self._still, agent_id, digest, principal)
 
     def _presented_by(self, request: BoundedRequest) -> _Presented:
-        """Return the credentials of a request. Each request is asked twice or more, so the latest are kept."""
+        """Return the credentials of a request."""
         headers = request.requestHeaders.getRawHeaders(b"Authorization") or ()
         if len(headers) != 1:
             # Two headers count as none: another reader may believe the other one.
             return None, None
-        header, presented = self._latest
-        if headers[0] is not header:
-            presented = _parse(headers[0], self._api_tokens is not None)
-            self._latest = headers[0], presented
-        return presented
+        return _parse(headers[0], self._api_tokens is not None)
 
     def _still(self, agent_id: str, digest: bytes, principal: Principal, source: str) -> bool:
         throttle = None if principal.agent_id else self._throttle
@@ -242,9 +239,10 @@ class BasicAuth:
         return found
 
 
+@lru_cache(maxsize=MAX_HEADERS_KEPT)
 def _parse(header: bytes, tokens: bool) -> _Presented:
     """
-    Return the credentials in a header.
+    Return the credentials in a header. Each request asks twice or more, and the next request asks for the same.
 
     @param tokens: whether API tokens exist.
     """
