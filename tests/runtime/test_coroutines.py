@@ -55,7 +55,7 @@ def in_a_deferred(work: Any, failed: Callable[[Failure], None]) -> Deferred[None
     return Deferred.fromCoroutine(work).addErrback(failed)
 
 
-def outcome(start: Callable[..., Deferred[None] | None], script: Script, cancel_at: int | None) -> list[str]:
+def outcome(start: Callable[..., Any], script: Script, cancel_at: int | None) -> list[str]:
     """Return all that a coroutine did, and the error with which it ended."""
     errors: list[str] = []
     work = start(script.run(), lambda failure: errors.append(repr(failure.value)))
