@@ -23,6 +23,7 @@ from confd.controller.interfaces import (
     ITokenStore,
 )
 from confd.controller.store.access_store import AccessStore
+from confd.controller.store.batched_reads import BatchedReads
 from confd.controller.store.change_log import ChangeLog, Written
 from confd.controller.store.cursor import ALL, Dialect, Work
 from confd.controller.store.queries import (
@@ -107,6 +108,9 @@ class DatabaseStore(AccessStore, SoleController, Service):
         """
         self._log, self._keep = log, keep
         self._events: webhooks.ChangeEvents | None = None
+        self._finds = BatchedReads[str, AgentRecord](
+            lambda agent_ids: self._engine.read(partial(agents.find_all, agent_ids=agent_ids))
+        )
 
     def expose(self, metrics: Metrics) -> None:
         """Add the metrics of the server; a file has none."""
@@ -175,7 +179,7 @@ class DatabaseStore(AccessStore, SoleController, Service):
         return self._audited(partial(agents.set_labels, agent_id=agent_id, changes=changes), attempt, format_labels)
 
     def find(self, agent_id: str) -> Deferred[AgentRecord | None]:
-        return self._engine.read(partial(agents.find, agent_id=agent_id))
+        return self._finds.find(agent_id)
 
     def find_token(self, digest: bytes) -> Deferred[str | None]:
         return self._engine.read(partial(agents.find_token, digest=digest))

@@ -157,8 +157,14 @@ def load_blocked(cursor: Cursor) -> Sequence[str]:
 
 def find(cursor: Cursor, agent_id: str) -> AgentRecord | None:
     """Return an agent, C{None} where none has the id."""
-    row = cursor.execute(f"SELECT {_COLUMNS} FROM agents WHERE id = ?", (agent_id,)).fetchone()
-    return None if row is None else _record(row)
+    return find_all(cursor, [agent_id]).get(agent_id)
+
+
+def find_all(cursor: Cursor, agent_ids: Sequence[str]) -> Mapping[str, AgentRecord]:
+    """Return the agents that have some ids, by id."""
+    places = ", ".join("?" * len(agent_ids))
+    rows = cursor.execute(f"SELECT {_COLUMNS} FROM agents WHERE id IN ({places})", agent_ids)
+    return {record.id: record for record in map(_record, rows)}
 
 
 def find_token(cursor: Cursor, digest: bytes) -> str | None:
