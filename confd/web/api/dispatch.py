@@ -344,7 +344,4 @@ def _write(request: BoundedRequest, answer: Answer) -> None:
     request.setResponseCode(int(answer.status), _PHRASES[answer.status])
     for name, value in answer.headers.items():
         request.setHeader(name, value)
-    if answer.status not in (204, 304):
-        request.setHeader("Content-Type", answer.content_type)
-        request.setHeader("Content-Length", str(len(answer.body)))
-        request.write(answer.body)
+    request.write_whole(answer.body, answer.content_type)

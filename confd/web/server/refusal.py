@@ -16,7 +16,9 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
-_SERVER, *_SECURITY = [(canonical(name.encode()), text.encode()) for name, text in SECURITY_HEADERS.items()]
+_SERVER, *_OTHERS = [(canonical(name.encode()), [text.encode()]) for name, text in SECURITY_HEADERS.items()]
+#: The headers of every response in their order. Responses share the lists.
+_COMMON: dict[bytes, list[bytes]] = {**dict([_SERVER]), b"Date": [], **dict(_OTHERS), b"X-Request-Id": []}
 
 _PHRASES = {
     400: "Bad Request",
@@ -29,11 +31,7 @@ _PHRASES = {
 
 def common_headers(request_id: str, date: bytes) -> dict[bytes, list[bytes]]:
     """Return the headers of a response that the others are added to."""
-    headers = {_SERVER[0]: [_SERVER[1]], b"Date": [date]}
-    for name, text in _SECURITY:
-        headers[name] = [text]
-    headers[b"X-Request-Id"] = [request_id.encode()]
-    return headers
+    return _COMMON | {b"Date": [date], b"X-Request-Id": [request_id.encode()]}
 
 
 def refusal(status: int, code: str, message: str, request_id: str) -> bytes:

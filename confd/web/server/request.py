@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
-from twisted.web.http import Request
+from twisted.web.http import NO_BODY_CODES, Request
 from twisted.web.resource import IResource
 
 from confd.web.api.errors import error_body
+from confd.web.server.head import encode_head
 from confd.web.server.headers import CheckedHeaders
 from confd.web.server.refusal import common_headers
 from confd.web.server.request_metrics import HUNG_UP, UNMATCHED
@@ -88,6 +89,17 @@ class BoundedRequest(Request):
     def setHeader(self, name: str | bytes, value: str | bytes) -> None:
         """Set a header of the response."""
         self.responseHeaders.set(name, value)
+
+    def write_whole(self, body: bytes, content_type: str) -> None:
+        """Write a response in one piece; its status and its other headers are set."""
+        self.startedWriting = 1
+        bare = self.code in NO_BODY_CODES
+        if not bare:
+            length = b"%d" % len(body)
+            self.responseHeaders.update({b"Content-Type": [content_type.encode()], b"Content-Length": [length]})
+        headers = self.responseHeaders.getAllRawHeaders()
+        head = encode_head(self.clientproto, b"%d" % self.code, self.code_message, headers)
+        self.channel.write(head if bare or self.method == b"HEAD" else head + body)
 
     def find_caller(self) -> None:
         """Replace the address of a trusted proxy with the address of the client behind it."""
