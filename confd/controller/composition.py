@@ -187,7 +187,7 @@ def compose(
         registry.agent_tokens,
         registry.lookups,
         snapshot,
-        loading.before(policies, freezes, pending, convergence, registry, speed, driver, rollout_metrics, event_feed),
+        loading.before(policies, freezes, pending, registry, convergence, speed, driver, rollout_metrics, event_feed),
         *([] if response_cache is None else [Eviction(response_cache.clear)]),
         config_stream,
         publishers,

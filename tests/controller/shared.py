@@ -38,7 +38,7 @@ class Memory:
         self.convergence = Convergence(self.store, self.registry, self.clock)
         self.intake = ReportIntake(self.store, self.registry, self.convergence, self.clock, lambda: self.at)
         rows = [self.registry.load_rows, self.convergence.load_rows]
-        listeners = [identity, self.registry.agent_tokens, self.snapshot, self.convergence, self.registry]
+        listeners = [identity, self.registry.agent_tokens, self.snapshot, self.registry, self.convergence]
         self.feed = Feed(self.clock, self.store, listeners, rows)
         self.store.subscribe(self.feed.hint)
         self.registry.changes.add(self.convergence.agent_changed)

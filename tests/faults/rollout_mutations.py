@@ -351,4 +351,31 @@ ROLLOUT_MUTANTS = (
         " and passed:",
         f"{_DECIDING}.test_wave_that_has_agents_to_expose_does_not_pass_but_stalls",
     ),
+    Mutant(
+        "an agent gets the outcomes of the agent that had its number before",
+        (Edit("controller/agents/members.py", "            column.clear(number)\n", "            pass\n"),),
+        ("tests.controller.convergence.test_tracker.ConvergenceTests.test_against_a_model",),
+    ),
+    Mutant(
+        "times of agents that left stay in the histograms",
+        (
+            Edit(
+                "controller/convergence/version.py",
+                "        self.times.removes(number)\n        self.outcomes.clear",
+                "        self.outcomes.clear",
+            ),
+        ),
+        ("tests.controller.convergence.test_summary.AppliedTimesTests",),
+    ),
+    Mutant(
+        "a silent agent that applied the version counts as silent",
+        (
+            Edit(
+                "controller/convergence/columns.py",
+                ' and _NAMES[states[silent_one]] in ("pending", "applying"):',
+                ":",
+            ),
+        ),
+        ("tests.controller.convergence.test_summary.SummaryTests",),
+    ),
 )

@@ -23,12 +23,12 @@ _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=
 #: In the place of a time that is not known, and of a duration that is not known.
 _NEVER, _UNKNOWN = -(2**63), float("nan")
 
-#: The last poll, the registration and the report, in microseconds since 1970; bytes of the token, of the host name, of
-#: the address of metrics and of the session; the sequence of the report.
-_HEAD, _POLL = Struct("<qqqBHHHQ"), Struct("<q")
+#: The last poll, the registration and the report, in microseconds since 1970; the number; bytes of the token, of the
+#: host name, of the address of metrics and of the session; the sequence of the report.
+_HEAD, _POLL, _NUMBER = Struct("<qqqIBHHHQ"), Struct("<q"), Struct("<I")
 
-#: Where the token begins, and where the head has its length.
-_TOKEN, _TOKEN_LENGTH = _HEAD.size, 24
+#: Where the token begins, and where the head has the number and the length of the token.
+_TOKEN, _NUMBER_AT, _TOKEN_LENGTH = _HEAD.size, 24, 28
 
 #: The durations of the report, where it has any.
 _SPENT = Struct("<ddd")
@@ -47,13 +47,16 @@ class CompactAgent:
 
     __slots__ = ("_labels", "_packed", "_report", "_said", "id", "token_used")
 
-    def __init__(self, record: AgentRecord) -> None:
+    def __init__(self, record: AgentRecord, number: int = 0) -> None:
+        """
+        @param number: see L{Members}.
+        """
         self.id = record.id
         self._said = _shared_texts(record.namespace, record.metadata, record.strategy)
         self._labels = record.labels_set
         self.token_used: float | None = None
         texts = record.token, _encode(record.hostname), _encode(record.advertise)
-        head = _moment(record.last_poll), _moment(record.registered_at), *map(len, texts)
+        head = _moment(record.last_poll), _moment(record.registered_at), number, *map(len, texts)
         self._report, self._packed = _pack(head, b"".join(texts), record.report, record.reported_at)
 
     @property
@@ -61,9 +64,15 @@ class CompactAgent:
         return self._said[0]
 
     @property
+    def number(self) -> int:
+        """Return the number of the agent among those of its namespace."""
+        number: int = _NUMBER.unpack_from(self._packed, _NUMBER_AT)[0]
+        return number
+
+    @property
     def advertises(self) -> bool:
         """Return whether the agent says where its metrics are."""
-        return bool(_HEAD.unpack_from(self._packed)[5])
+        return bool(_HEAD.unpack_from(self._packed)[6])
 
     @property
     def token(self) -> bytes:
@@ -83,16 +92,16 @@ class CompactAgent:
     @property
     def session(self) -> str:
         """Return the session of the last report; empty without a report or a session."""
-        _, _, _, *lengths, session, _ = _HEAD.unpack_from(self._packed)
+        _, _, _, _, *lengths, session, _ = _HEAD.unpack_from(self._packed)
         start = _TOKEN + sum(lengths)
         packed = self._packed[start : start + session].decode(errors="surrogatepass")
         return packed or ("" if self._report is None else self._report.session)
 
     def reported(self, report: Report, at: datetime) -> None:
         """Put a report in the place of the last one."""
-        last_poll, registered, _, *lengths, _, _ = _HEAD.unpack_from(self._packed)
+        last_poll, registered, _, number, *lengths, _, _ = _HEAD.unpack_from(self._packed)
         texts = self._packed[_TOKEN : _TOKEN + sum(lengths)]
-        self._report, self._packed = _pack((last_poll, registered, *lengths), texts, report, at)
+        self._report, self._packed = _pack((last_poll, registered, number, *lengths), texts, report, at)
 
     def polled(self, at: datetime) -> None:
         """Note a poll; a wall clock that goes back changes nothing."""
@@ -103,7 +112,7 @@ class CompactAgent:
     def record(self) -> AgentRecord:
         """Return the agent in full."""
         packed, (namespace, metadata, strategy) = self._packed, self._said
-        last_poll, registered, reported, token, *lengths, sequence = _HEAD.unpack_from(packed)
+        last_poll, registered, reported, _, token, *lengths, sequence = _HEAD.unpack_from(packed)
         texts, start = [], _TOKEN + token
         for length in lengths:
             texts.append(packed[start : start + length].decode(errors="surrogatepass"))
@@ -135,19 +144,20 @@ def _pack(
     """
     Return the part of a report that agents share, and all values of an agent that they do not share.
 
-    @param head: the last poll and the registration; bytes of the token, of the host name and of the address of metrics.
+    @param head: the last poll, the registration and the number; bytes of the token, of the host name and of the address
+        of metrics.
     @param texts: these three.
     """
-    last_poll, registered, *lengths = head
+    last_poll, registered, *rest = head
     moment = _moment(reported_at)
     if report is None:
-        return None, _HEAD.pack(last_poll, registered, moment, *lengths, 0, 0) + texts
+        return None, _HEAD.pack(last_poll, registered, moment, *rest, 0, 0) + texts
     session = _encode(report.session)
     try:
-        packed = _HEAD.pack(last_poll, registered, moment, *lengths, len(session), report.sequence)
+        packed = _HEAD.pack(last_poll, registered, moment, *rest, len(session), report.sequence)
     except StructError:
         # A sequence beyond 64 bits.
-        return report, _HEAD.pack(last_poll, registered, moment, *lengths, 0, 0) + texts
+        return report, _HEAD.pack(last_poll, registered, moment, *rest, 0, 0) + texts
     shared = _shared_report(
         report.tag,
         report.state,

@@ -19,6 +19,7 @@ from confd.controller.agents.duplicates import Duplicates
 from confd.controller.agents.labels import LabelReader
 from confd.controller.agents.liveness import FleetLiveness, Liveness
 from confd.controller.agents.lookups import Lookups
+from confd.controller.agents.members import Members
 from confd.controller.agents.newcomers import Newcomers
 from confd.controller.agents.polls import Poll, write_polls_behind
 from confd.controller.agents.rounds import Rounds
@@ -96,15 +97,14 @@ class Registry(Service):
         """Read all agents; L{load} shows them."""
         self._read = await load_agents(self._store)
 
-    def read_in(self, namespace: str, agent_id: str) -> str | None:
-        """Return the id of an agent that L{load_rows} found in a namespace, C{None} if it did not."""
-        agent = self._read.rows.compact(agent_id)
-        return None if agent is None or agent.namespace != namespace else agent.id
+    def read_members(self, namespace: str) -> Members:
+        """Return the agents of a namespace that L{load_rows} found."""
+        return self._read.rows.members_of(namespace)
 
     def load(self, contents: Contents) -> None:
         read, self._read = self._read, LoadedAgents()
         self.rows = read.rows
-        self._liveness.load(read.rows.ids)
+        self._liveness.load({each: members.in_order for each, members in read.rows.members.items() if members.in_order})
         self.agent_tokens.agents_loaded()
         self.newcomers.load(read.unproven)
         polls = self.lookups.take()
@@ -114,7 +114,7 @@ class Registry(Service):
         self._liveness.apply(change)
         there = self.rows.find(change.subject)
         if change.kind == LABELS and there is not None:
-            self.rows.replace(evolve(there, labels_set=change.value))
+            self.rows.put(evolve(there, labels_set=change.value))
             self.changes.notify(there.namespace, there.id)
         elif change.kind == REGISTERED:
             self._add(change.value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
@@ -11,7 +10,7 @@ from typing import TypeVar
 from attrs import define, field
 
 from confd.controller.agents.compact import BEFORE_LOAD, CompactAgent
-from confd.controller.agents.sorted_ids import SortedIds
+from confd.controller.agents.members import Members
 from confd.controller.interfaces import IResidentStore
 from confd.reports import AgentRecord
 
@@ -27,11 +26,11 @@ class KnownAgents:
     """
     Agents by id, and by namespace in the order of their ids.
 
-    @ivar ids: of the agents of each namespace, sorted.
+    @ivar members: the agents of each namespace that has, or had, any.
     """
 
     _agents: dict[str, CompactAgent] = field(factory=dict)
-    ids: defaultdict[str, SortedIds] = field(factory=lambda: defaultdict(SortedIds))
+    members: dict[str, Members] = field(factory=dict)
 
     def __len__(self) -> int:
         return len(self._agents)
@@ -61,45 +60,43 @@ class KnownAgents:
             agent.polled(at)
         return agent
 
-    def replace(self, record: AgentRecord) -> None:
-        """Put a record in the place of another one of the same agent in the same namespace."""
-        agent, before = CompactAgent(record), self._agents.get(record.id)
-        if before is not None and before.token == record.token:
-            agent.token_used = before.token_used
-        self._agents[record.id] = agent
+    def members_of(self, namespace: str) -> Members:
+        """Return the agents of a namespace, now and later."""
+        members = self.members.get(namespace)
+        if members is None:
+            members = self.members[namespace] = Members(namespace, self._agents)
+        return members
 
     def put(self, record: AgentRecord) -> None:
         """Add an agent, or put its record in the place of another one."""
-        before = self.namespace_of(record.id)
-        if before != record.namespace:
+        before = self._agents.get(record.id)
+        if before is not None and before.namespace == record.namespace:
+            number = before.number
+        else:
             if before is not None:
-                self._remove_id(before, record.id)
-            self.ids[record.namespace].add(record.id)
-        self.replace(record)
+                self.members[before.namespace].remove(before)
+            number = self.members_of(record.namespace).add(record.id)
+        agent = self._agents[record.id] = CompactAgent(record, number)
+        if before is not None and before.token == record.token:
+            agent.token_used = before.token_used
 
     def remove(self, agent_id: str) -> AgentRecord | None:
         """Remove an agent; return its record, C{None} if it was unknown."""
         agent = self._agents.pop(agent_id, None)
         if agent is None:
             return None
-        self._remove_id(agent.namespace, agent_id)
+        self.members[agent.namespace].remove(agent)
         return agent.record()
-
-    def _remove_id(self, namespace: str, agent_id: str) -> None:
-        ids = self.ids[namespace]
-        ids.remove(agent_id)
-        if not ids:
-            del self.ids[namespace]
 
     def ids_after(self, namespace: str, agent_id: str, limit: int) -> Sequence[str]:
         """Return the ids of at most C{limit} agents of a namespace that follow an id, in order."""
-        ids = self.ids.get(namespace)
-        return [] if ids is None else list(islice(ids.after(agent_id), limit))
+        members = self.members.get(namespace)
+        return [] if members is None else list(islice(members.in_order.after(agent_id), limit))
 
     def after(self, namespace: str, agent_id: str) -> Iterator[CompactAgent]:
         """Yield the agents of a namespace, by id, that follow an id."""
-        ids = self.ids.get(namespace)
-        return map(self._agents.__getitem__, () if ids is None else ids.after(agent_id))
+        members = self.members.get(namespace)
+        return map(self._agents.__getitem__, () if members is None else members.in_order.after(agent_id))
 
 
 @define(eq=False)

@@ -49,17 +49,9 @@ class Settling:
         self._asked.setdefault((namespace, version), []).append(answer)
         return answer
 
-    def changed(self, namespace: str, gone: str | None = None) -> None:
-        """
-        Note that an agent of a namespace came, changed or left.
-
-        @param gone: the id of an agent that left.
-        """
+    def changed(self, namespace: str) -> None:
+        """Note that an agent of a namespace came, changed or left."""
         self._unreported.pop(namespace, None)
-        if gone is not None:
-            for (name, _), progress in self._waiting.items():
-                if name == namespace:
-                    progress.drop(gone)
 
     def retire(self, namespace: str) -> None:
         """Forget the versions of a namespace."""

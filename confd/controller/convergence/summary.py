@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -12,9 +12,10 @@ from twisted.internet.task import deferLater
 from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.registry import Registry
 from confd.controller.agents.selection import AGENTS_PER_TURN
+from confd.controller.convergence.columns import AgentStates
 from confd.controller.convergence.outcomes import TIMES
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, OpenRollout
-from confd.controller.convergence.times import OrderedTimes
+from confd.controller.convergence.times import CollectedTimes, RankedTimes, curve, percentiles
 from confd.controller.convergence.version import VersionProgress
 
 #: Agents of each state that L{Counted.behind} has at most.
@@ -39,7 +40,7 @@ class Counted:
 @define(eq=False)
 class Count:
     """
-    Counts the agents of a namespace by their results of a version.
+    Counts the agents of a namespace by their results of a version, one after the other.
 
     @ivar current: whether no newer version exists that an agent may have gone on to.
     @ivar wanted: returns whether an agent counts; C{None} for all agents.
@@ -52,18 +53,13 @@ class Count:
     _wanted: Callable[[str], bool] | None = None
     _states: Counter[str] = field(factory=Counter, init=False)
     _behind: dict[str, list[LaggingAgent]] = field(factory=lambda: {state: [] for state in _BEHIND}, init=False)
-    #: Times to find, and the outcomes that they are of.
-    _times: dict[str, OrderedTimes] = field(factory=lambda: {what: OrderedTimes() for what in TIMES}, init=False)
-    _changes: int = field(init=False)
-    _known: dict[str, OrderedTimes] | None = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._changes, self._known = self._progress.changes, self._progress.times if self._wanted is None else None
+    #: Of the agents so far that count, where not all do.
+    _times: dict[str, CollectedTimes] = field(factory=lambda: {what: CollectedTimes() for what in TIMES}, init=False)
 
     def visit(self, agent_ids: Sequence[str]) -> None:
         """Count agents as of now; the ids ascend from call to call."""
         registry, wanted, current = self._registry, self._wanted, self._current
-        silent, applied = registry.liveness(self._namespace).silent, list[str]()
+        silent, applied = registry.liveness(self._namespace).silent, list[int]()
         outcomes, states, compact = self._progress.outcomes, self._states, registry.rows.compact
         for agent_id in agent_ids:
             if wanted is not None and not wanted(agent_id):
@@ -79,41 +75,20 @@ class Count:
                 state = "pending" if known is None else "applying"
             states[state] += 1
             if state == "applied":
-                applied.append(agent_id)
+                applied.append(outcomes.number_of(agent_id))
             elif state != "passed" and len(self._behind[state]) < MAX_BEHIND:
                 error = "" if known is None else outcomes[agent_id].error
                 self._behind[state].append(LaggingAgent(registry.get(agent_id), state, error))
-        if self._known is None:
+        if wanted is not None:
             for what, times in outcomes.times_of(applied).items():
                 self._times[what].add(times)
 
     def result(self) -> Counted:
         """Return the convergence among the agents so far."""
-        states, tag = self._states, self._progress.tag
-        known = self._times if self._known is None else self._known
-        if self._wanted is None and self._progress.changes == self._changes:
-            self._progress.times = known
-        times = {what: each.percentiles() for what, each in known.items()}
-        total = times.pop("took")
-        summary = ConvergenceSummary(
-            total.p50_ms,
-            total.p99_ms,
-            total.max_ms,
-            namespace=self._namespace,
-            version=tag.version,
-            epoch=tag.epoch,
-            tag=str(tag),
-            published_at=self._progress.published_at,
-            applied=states["applied"],
-            failed=states["failed"],
-            applying=states["applying"],
-            silent=states["silent"],
-            pending=states["pending"],
-            passed=states["passed"],
-            hops=times,
-            curve_ms=known["took"].curve(),
-        )
-        return Counted(summary, [each for state in _BEHIND for each in self._behind[state]])
+        every = self._wanted is None
+        times = self._progress.times.ranked() if every else {what: each.ranked() for what, each in self._times.items()}
+        behind = [each for state in _BEHIND for each in self._behind[state]]
+        return Counted(_summary(self._namespace, self._progress, self._states, times), behind)
 
     def _went_on(self, agent: CompactAgent | None) -> bool:
         report, tag = None if agent is None else agent.report, self._progress.tag
@@ -130,23 +105,68 @@ async def count_agents(
     per_turn: int = AGENTS_PER_TURN,
 ) -> Counted:
     """
-    Count the agents of a namespace by their results of a version; let the reactor run in between.
+    Count the agents of a namespace by their results of a version.
 
-    Each agent counts once, as of the turn that looks at it. An agent that leaves before counts nowhere, and an agent
-    that comes meanwhile may count.
+    All agents count as of one turn, where a version is current and for all agents. Otherwise the reactor runs in
+    between: each agent counts once, as of the turn that looks at it. An agent that leaves before counts nowhere, and
+    an agent that comes meanwhile may count.
 
-    @param current: see L{Count}.
-    @param wanted: see L{Count}.
+    @param current: whether no newer version exists that an agent may have gone on to.
+    @param wanted: returns whether an agent counts; C{None} for all agents.
     @param per_turn: agents that are looked at in one turn of the reactor.
     """
-    count, after = Count(namespace, progress, current, registry, wanted), ""
-    while True:
+    newest = current and wanted is None
+    count, after, more = Count(namespace, progress, current, registry, wanted), "", not newest
+    while more:
         agent_ids = registry.rows.ids_after(namespace, after, per_turn)
         count.visit(agent_ids)
-        if len(agent_ids) < per_turn:
-            return count.result()
-        after = agent_ids[-1]
+        more = len(agent_ids) == per_turn
+        if more:
+            after = agent_ids[-1]
+            await deferLater(clock, 0)
+    while progress.times.gather(per_turn):
         await deferLater(clock, 0)
+    return await _count_at_once(namespace, progress, registry, clock, per_turn) if newest else count.result()
+
+
+async def _count_at_once(
+    namespace: str, progress: VersionProgress, registry: Registry, clock: IReactorTime, per_turn: int
+) -> Counted:
+    members, outcomes = registry.rows.members_of(namespace), progress.outcomes
+    states = AgentStates.of(outcomes, members, registry.liveness(namespace).silent)
+    counts = Counter({state: states.count(state) for state in ("applied", *_BEHIND)})
+    summary = _summary(namespace, progress, counts, progress.times.ranked())
+    behind = list[LaggingAgent]()
+    for state in _BEHIND:
+        for agent_id in await states.first(state, MAX_BEHIND, clock, per_turn):
+            record, known = registry.find(agent_id), outcomes.get(agent_id)
+            if record is not None:
+                behind.append(LaggingAgent(record, state, "" if known is None else known.error))
+    return Counted(summary, behind)
+
+
+def _summary(
+    namespace: str, progress: VersionProgress, states: Mapping[str, int], times: Mapping[str, RankedTimes]
+) -> ConvergenceSummary:
+    tag, total = progress.tag, percentiles(times["took"])
+    return ConvergenceSummary(
+        total.p50_ms,
+        total.p99_ms,
+        total.max_ms,
+        namespace=namespace,
+        version=tag.version,
+        epoch=tag.epoch,
+        tag=str(tag),
+        published_at=progress.published_at,
+        applied=states["applied"],
+        failed=states["failed"],
+        applying=states["applying"],
+        silent=states["silent"],
+        pending=states["pending"],
+        passed=states["passed"],
+        hops={what: percentiles(each) for what, each in times.items() if what != "took"},
+        curve_ms=curve(times["took"]),
+    )
 
 
 def repeat(summary: ConvergenceSummary, progress: VersionProgress) -> ConvergenceSummary:

@@ -88,17 +88,18 @@ class Convergence(Service):
 
     def _note_read(self, page: Sequence[tuple[str, int, str, VersionOutcome]]) -> None:
         for namespace, version, agent_id, outcome in page:
-            there = self._registry.read_in(namespace, agent_id)
-            if there is not None:
-                read = self._read.get((namespace, version))
-                if read is None:
-                    read = self._read[namespace, version] = VersionProgress(Tag("", 0, version), outcome.at)
-                read.record(there, outcome)
+            read = self._read.get((namespace, version))
+            if read is None:
+                members = self._registry.read_members(namespace)
+                read = self._read[namespace, version] = VersionProgress(Tag("", 0, version), outcome.at, members)
+            read.record(agent_id, outcome)
 
     def load(self, contents: Contents) -> None:
         self._current = {each.configuration.namespace: each.configuration.version for each in contents.revisions}
         self._versions = {
-            namespace: {version.tag.version: version for version in map(_progress, reversed(versions[: self._most]))}
+            namespace: {
+                each.version.tag.version: self._progress(namespace, each) for each in reversed(versions[: self._most])
+            }
             for namespace, versions in contents.versions.items()
         }
         for namespace, lanes in contents.lanes.items():
@@ -143,12 +144,16 @@ class Convergence(Service):
     def _published(self, namespace: str, published: Published, candidate: bool = False) -> None:
         versions = self._versions.setdefault(namespace, {})
         if published.version.tag.version not in versions:
-            progress = versions[published.version.tag.version] = _progress(published)
+            progress = versions[published.version.tag.version] = self._progress(namespace, published)
             progress.converged = candidate
             # The base of an open rollout is current, and older than its candidates.
             if len(versions) > self._most and next(iter(versions)) != self._current.get(namespace):
                 self._settling.add(namespace, versions.pop(next(iter(versions))))
         self._changed(namespace)
+
+    def _progress(self, namespace: str, published: Published) -> VersionProgress:
+        members = self._registry.rows.members_of(namespace)
+        return VersionProgress(published.version.tag, published.version.created_at, members)
 
     def _retired(self, namespace: str) -> None:
         self._versions.pop(namespace, None)
@@ -318,16 +323,9 @@ class Convergence(Service):
             raise unknown_namespace(namespace)
         return versions
 
-    def _is_here(self, namespace: str, agent_id: str) -> bool:
-        return self._registry.rows.namespace_of(agent_id) == namespace
-
     def agent_changed(self, namespace: str, agent_id: str) -> None:
         """Note that an agent came, changed or left."""
-        here = self._is_here(namespace, agent_id)
-        self._settling.changed(namespace, None if here else agent_id)
-        if not here:
-            for progress in self._versions.get(namespace, {}).values():
-                progress.drop(agent_id)
+        self._settling.changed(namespace)
         self._changed(namespace)
 
     def _changed(self, namespace: str) -> None:
@@ -339,7 +337,3 @@ class Convergence(Service):
 
 def _unknown_version(namespace: str, version: str) -> NotFound:
     return NotFound("unknown_version", f"The namespace {namespace!r} has no version {version}.")
-
-
-def _progress(published: Published) -> VersionProgress:
-    return VersionProgress(published.version.tag, published.version.created_at)

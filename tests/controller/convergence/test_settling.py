@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.convergence.outcomes import Outcomes
+from confd.controller.convergence.version import AppliedTimes
 from confd.errors import Gone
 from confd.model import DEFAULT_NAMESPACE
 from confd.reports import ReportState
@@ -24,7 +25,7 @@ PER_TURN, TURN = 3, 0.0001
 
 
 class Watched(Outcomes):
-    """Outcomes that count the looks at them."""
+    """Outcomes that count the looks at single agents."""
 
     looks = 0
 
@@ -39,10 +40,10 @@ class Watched(Outcomes):
 
 def watch(progress: Any) -> Any:
     """Count the looks at the outcomes of a version from now on."""
-    watched = Watched()
+    watched = Watched(progress._members)
     for agent_id, outcome in progress.outcomes.items():
-        watched[agent_id] = outcome
-    progress.outcomes = watched
+        watched.put(progress.outcomes.number_of(agent_id), outcome)
+    progress.outcomes, progress.times = watched, AppliedTimes(watched)
     return progress
 
 

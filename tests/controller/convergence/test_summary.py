@@ -5,19 +5,20 @@ from __future__ import annotations
 from datetime import UTC
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.liveness import Liveness
-from confd.controller.convergence.outcomes import Outcomes
+from confd.controller.agents.rows import KnownAgents
+from confd.controller.convergence.columns import MAX_SORTED_IDS
+from confd.controller.convergence.outcomes import TIMES
 from confd.controller.convergence.summary import MAX_BEHIND, count_agents
-from confd.controller.convergence.times import MAX_CURVE_POINTS, OrderedTimes
-from confd.controller.convergence.version import VersionProgress
+from confd.controller.convergence.times import MAX_CURVE_POINTS, TimeHistogram, curve, percentiles
+from confd.controller.convergence.version import AppliedTimes, VersionProgress
 from confd.model import Tag
 from confd.reports import AgentRecord, Report, ReportState, VersionOutcome
 from confd.testing.examples import a_draft, an_agent
@@ -32,31 +33,24 @@ AGENTS = st.dictionaries(
 )
 
 
-@define(eq=False)
 class Fleet:
     """What a summary needs of the registry."""
 
-    records: dict[str, AgentRecord] = field(factory=dict)
-    there: Liveness = field(factory=Liveness)
+    def __init__(self) -> None:
+        self.rows, self.there = KnownAgents(), Liveness()
+        self.find = self.rows.find
 
     def liveness(self, namespace: str) -> Liveness:
         return self.there
 
-    def find(self, agent_id: str) -> AgentRecord | None:
-        return self.records.get(agent_id)
-
     def get(self, agent_id: str) -> AgentRecord:
-        return self.records[agent_id]
+        found = self.find(agent_id)
+        assert found is not None
+        return found
 
-    @property
-    def rows(self) -> Fleet:
-        return self
-
-    def compact(self, agent_id: str) -> CompactAgent:
-        return CompactAgent(self.records[agent_id])
-
-    def ids_after(self, namespace: str, after: str, limit: int) -> list[str]:
-        return sorted(each for each in self.records if each > after)[:limit]
+    def progress(self) -> VersionProgress:
+        """Return the progress of a version that nobody reported."""
+        return VersionProgress(TAG, NOON, self.rows.members_of("default"))
 
 
 def expected(outcome: ReportState | None, reported: int, silent: bool, current: bool) -> str:
@@ -83,10 +77,11 @@ class SummaryTests(SynchronousTestCase):
     def test_each_agent_counts_once(
         self, agents: Any, current: bool, among: frozenset[str] | None, per_turn: int
     ) -> None:
-        fleet, progress = Fleet(), VersionProgress(TAG, NOON)
+        fleet = Fleet()
+        progress = fleet.progress()
         for number, (agent_id, (outcome, reported, _)) in enumerate(agents.items()):
             report = Report(evolve(TAG, version=reported), ReportState.APPLIED) if reported else None
-            fleet.records[agent_id] = an_agent(agent_id, report=report)
+            fleet.rows.put(an_agent(agent_id, report=report))
             if outcome is not None:
                 progress.record(agent_id, VersionOutcome(outcome, NOON, "why" if number else "", took=float(number)))
         for agent_id in sorted(agents, key=lambda each: not agents[each][2]):
@@ -101,7 +96,7 @@ class SummaryTests(SynchronousTestCase):
         counting = Deferred.fromCoroutine(
             count_agents("default", progress, current, fleet, clock, wanted, per_turn)  # type: ignore[arg-type]
         )
-        clock.pump([0] * (len(agents) // per_turn))
+        clock.pump([0] * (len(agents) // per_turn + 1))
         counted: Any = self.successResultOf(counting)
         summary = counted.summary
         for state in ("applied", "failed", "applying", "silent", "pending", "passed"):
@@ -125,38 +120,113 @@ class SummaryTests(SynchronousTestCase):
         fleet = Fleet()
         for number in range(MAX_BEHIND + 5):
             agent_id = f"{number:03}"
-            fleet.records[agent_id] = an_agent(agent_id)
+            fleet.rows.put(an_agent(agent_id))
             fleet.there.heard(agent_id, 0.0)
         counting = Deferred.fromCoroutine(
-            count_agents("default", VersionProgress(TAG, NOON), True, fleet, Clock())  # type: ignore[arg-type]
+            count_agents("default", fleet.progress(), True, fleet, Clock())  # type: ignore[arg-type]
         )
         counted: Any = self.successResultOf(counting)
-        self.assertEqual([each.agent.id for each in counted.behind], sorted(fleet.records)[:MAX_BEHIND])
+        self.assertEqual([each.agent.id for each in counted.behind], [f"{each:03}" for each in range(MAX_BEHIND)])
         self.assertEqual(counted.summary.pending, MAX_BEHIND + 5)
 
+    def test_first_agents_of_many_are_found_in_few_turns(self) -> None:
+        """Of many agents that are behind, those with the first ids are looked at only."""
+        fleet, clock, many = Fleet(), Clock(), 3 * MAX_SORTED_IDS // 2
+        for number in reversed(range(many)):
+            fleet.rows.put(an_agent(f"{number:05}"))
+        progress = fleet.progress()
+        for number in range(250):
+            progress.record(f"{number:05}", VersionOutcome(ReportState.APPLIED, NOON))
+        counting = Deferred.fromCoroutine(
+            count_agents("default", progress, True, fleet, clock, per_turn=100)  # type: ignore[arg-type]
+        )
+        clock.pump([0] * 3)
+        counted: Any = self.successResultOf(counting)
+        self.assertEqual([each.agent.id for each in counted.behind], [f"{each:05}" for each in range(250, 350)])
+        self.assertEqual((counted.summary.pending, counted.summary.applied), (many - 250, 250))
 
-class OrderedTimesTests(SynchronousTestCase):
-    """L{OrderedTimes}."""
+
+class TimesTests(SynchronousTestCase):
+    """The times of many agents, sorted and in histograms."""
 
     @settings(max_examples=budget(50, 500), deadline=None, database=None)
     @given(
-        parts=st.lists(st.lists(st.sampled_from([0.0, 0.25, 1.0, 2.0]) | st.floats(0, 1e6), max_size=30), max_size=12),
-        block=st.integers(2, 9),
+        times=st.lists(st.integers(0, 70) | st.integers(0, 2**34), max_size=150),
+        removed=st.sets(st.integers(0, 150)),
     )
-    def test_like_a_sort(self, parts: list[list[float]], block: int) -> None:
-        """Percentiles and curve are those of the sorted list, however the times come."""
-        times = OrderedTimes(block)
-        for part in parts:
-            times.add(list(part))
-        every = [round(each, 3) for each in sorted(each for part in parts for each in part)]
-        found, count, points = times.percentiles(), len(every), MAX_CURVE_POINTS
+    def test_histogram_is_near_a_sort(self, times: list[int], removed: set[int]) -> None:
+        """Each time is at most 1.6 % off; the longest one is exact until it is removed."""
+        histogram = TimeHistogram()
+        histogram.add(times)
+        histogram.remove(times[number] for number in removed if number < len(times))
+        left = sorted(time for number, time in enumerate(times) if number not in removed)
+        self.assertEqual(len(histogram), len(left))
+        for rank, time in enumerate(left):
+            self.assertLessEqual(abs(histogram[rank] - time), time / 63, (rank, left))
+        if left and not removed:
+            self.assertEqual(histogram[len(left) - 1], left[-1])
+        self.assertEqual(
+            [histogram[rank] for rank in range(len(left))], sorted(histogram[each] for each in range(len(left)))
+        )
+
+    @settings(max_examples=budget(50, 500), deadline=None, database=None)
+    @given(times=st.lists(st.integers(0, 10**9), max_size=250))
+    def test_percentiles_and_curve_of_sorted_times(self, times: list[int]) -> None:
+        times.sort()
+        every, count, points = [round(each / 1000, 3) for each in times], len(times), MAX_CURVE_POINTS
+        found = percentiles(times)
+        wanted: Any = (None, None, None)
         if every:
-            expected = (every[(count + 1) // 2 - 1], every[-(-99 * count // 100) - 1], every[-1])
-            self.assertEqual((found.p50_ms, found.p99_ms, found.max_ms), expected)
-        else:
-            self.assertEqual((found.p50_ms, found.p99_ms, found.max_ms), (None, None, None))
+            wanted = (every[(count + 1) // 2 - 1], every[-(-99 * count // 100) - 1], every[-1])
+        self.assertEqual((found.p50_ms, found.p99_ms, found.max_ms), wanted)
         evenly = every if count <= points else [every[at * (count - 1) // (points - 1)] for at in range(points)]
-        self.assertEqual(times.curve(), evenly)
+        self.assertEqual(curve(times), evenly)
+
+
+class AppliedTimesTests(SynchronousTestCase):
+    """L{AppliedTimes}."""
+
+    @settings(max_examples=budget(100, 1000), deadline=None, database=None)
+    @given(
+        steps=st.lists(
+            st.tuples(
+                st.sampled_from(["forget", "move", "gather", *ReportState]),
+                st.sampled_from("abcdefgh"),
+                st.none() | st.floats(0, 1e7),
+            ),
+            max_size=40,
+        ),
+        most=st.integers(1, 5),
+    )
+    def test_histograms_have_the_times_of_the_agents_that_applied_it(
+        self, steps: list[tuple[Any, str, float | None]], most: int
+    ) -> None:
+        """Whatever happens while they are being filled, and after; agents get numbers of others."""
+        fleet = Fleet()
+        progress = fleet.progress()
+        progress.times = AppliedTimes(progress.outcomes, 0)
+        for step, agent_id, ms in [*steps, *[("gather", "", None)] * 8]:
+            if step == "gather":
+                more = progress.times.gather(most)
+            elif step == "forget":
+                fleet.rows.remove(agent_id)
+            elif step == "move":
+                fleet.rows.put(an_agent(agent_id, namespace="other"))
+            else:
+                fleet.rows.put(an_agent(agent_id))
+                progress.record(agent_id, VersionOutcome(step, NOON, took=ms, ack=ms and 2 * ms))
+        self.assertFalse(more)
+        every = [each for each in progress.outcomes.values() if each.state is ReportState.APPLIED]
+        expected = {
+            what: sorted(1000 * getattr(each, what) for each in every if each.took is not None)
+            for what in ("took", "ack")
+        }
+        found = progress.times.ranked()
+        for what, times in expected.items():
+            near = [found[what][rank] for rank in range(len(found[what]))]
+            self.assertEqual(len(near), len(times))
+            for time, there in zip(times, near, strict=True):
+                self.assertLessEqual(abs(there - time), 1 + time / 63, (near, times))
 
 
 class OutcomesTests(SynchronousTestCase):
@@ -181,16 +251,34 @@ class OutcomesTests(SynchronousTestCase):
         )
     )
     def test_like_a_dictionary(self, changes: list[tuple[str, VersionOutcome | None]]) -> None:
-        outcomes, expected = Outcomes(), dict[str, VersionOutcome]()
+        fleet, expected = Fleet(), dict[str, VersionOutcome]()
+        progress = fleet.progress()
+        outcomes = progress.outcomes
         for agent_id, outcome in changes:
             if outcome is None:
-                before = expected.pop(agent_id, None)
-                self.assertEqual(outcomes.discard(agent_id), before and before.state)
+                expected.pop(agent_id, None)
+                fleet.rows.remove(agent_id)
             else:
-                outcomes[agent_id] = expected[agent_id] = outcome
+                fleet.rows.put(an_agent(agent_id))
+                known = agent_id in expected and expected[agent_id].took is not None
+                self.assertEqual(progress.record(agent_id, outcome), outcome.took is not None and not known)
+                expected[agent_id] = in_microseconds(outcome)
         self.assertEqual((dict(outcomes), len(outcomes), "a" in outcomes), (expected, len(expected), "a" in expected))
         for state in ReportState:
             found = [agent_id for agent_id, each in expected.items() if each.state is state]
             self.assertEqual(sorted(outcomes.in_state(state)), sorted(found))
+            self.assertEqual(outcomes.count(state), len(found))
+            times = outcomes.times_of(outcomes.numbers_in(state))
+            for what, there in times.items():
+                every = [getattr(expected[agent_id], what) for agent_id in found]
+                self.assertEqual(
+                    [each / 1000 for each in sorted(there)], sorted(each for each in every if each is not None)
+                )
         states = [outcomes.state_of(agent_id) for agent_id in "abc"]
         self.assertEqual(states, [each and each.state for each in map(expected.get, "abc")])
+
+
+def in_microseconds(outcome: VersionOutcome) -> VersionOutcome:
+    """Return an outcome whose times are whole microseconds."""
+    times = {what: getattr(outcome, what) for what in TIMES}
+    return evolve(outcome, **{what: None if ms is None else round(1000 * ms) / 1000 for what, ms in times.items()})

@@ -67,7 +67,7 @@ class Parts:
         self.feed = Feed(
             self.clock,
             self.store,
-            [self.convergence, self.registry],
+            [self.registry, self.convergence],
             [self.registry.load_rows, self.convergence.load_rows],
         )
         self.store.subscribe(self.feed.hint)
