@@ -24,8 +24,8 @@ class IProgress(Interface):
 
     def summary(namespace: str, version: int | None) -> Deferred[ConvergenceSummary]:
         """
-        Fire with the convergence of a version. A large fleet is counted over many turns of the reactor, each agent as
-        of the turn that looks at it.
+        Fire with the convergence of a version: of the newest version as of one moment. The agents of another version
+        are counted over many turns of the reactor, each as of the turn that looks at it.
 
         @raise NotFound: C{unknown_namespace}, C{unknown_version}.
         @raise Gone: C{convergence_pruned}.

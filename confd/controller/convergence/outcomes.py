@@ -116,7 +116,8 @@ class Outcomes(Mapping[str, VersionOutcome]):
         self._moments[row] = 2 * ((outcome.at - _EPOCH) // _MICROSECOND) + outcome.verified
         times = outcome.took, outcome.commit, outcome.notify, outcome.agent, outcome.worker, outcome.ack
         for column, ms in enumerate(times):
-            self._put_time(column, row, ms)
+            if ms is not None or self._times[column] is not None:
+                self._put_time(column, row, ms)
         if outcome.error:
             self._errors[row] = outcome.error
         else:

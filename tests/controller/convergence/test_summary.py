@@ -190,10 +190,11 @@ class AppliedTimesTests(SynchronousTestCase):
     @given(
         steps=st.lists(
             st.tuples(
-                st.sampled_from(["forget", "move", "gather", *ReportState]),
-                st.sampled_from("abcdefgh"),
-                st.none() | st.floats(0, 1e7),
+                st.sampled_from(["forget", "move", "gather", *ReportState, ReportState.APPLIED]),
+                st.sampled_from("abcd"),
+                st.sampled_from([None, 0.5, 700.25, 1e7]),
             ),
+            min_size=10,
             max_size=40,
         ),
         most=st.integers(1, 5),
