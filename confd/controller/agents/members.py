@@ -1,4 +1,4 @@
-"""The agents of a namespace by small numbers, so that what is known of each of them fits into columns."""
+"""The agents of a namespace by small numbers: their values fit into columns."""
 
 from __future__ import annotations
 
