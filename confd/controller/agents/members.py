@@ -12,7 +12,7 @@ from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.sorted_ids import SortedIds
 
 
-class Column(Protocol):
+class ByNumber(Protocol):
     """Values of agents by their numbers."""
 
     def clear(self, number: int) -> None:
@@ -36,7 +36,7 @@ class Members:
     in_order: SortedIds = field(factory=SortedIds, init=False)
     ids: list[str] = field(factory=list, init=False)
     free: list[int] = field(factory=list, init=False)
-    columns: WeakSet[Column] = field(factory=WeakSet, init=False)
+    columns: WeakSet[ByNumber] = field(factory=WeakSet, init=False)
 
     def number_of(self, agent_id: str) -> int | None:
         """Return the number of an agent, C{None} if it is not here."""
