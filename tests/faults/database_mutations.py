@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.faults.mutations import Edit, Mutant
 
 _GROUPS, _STORE = "controller/store/postgres/groups.py", "controller/store/postgres/store.py"
-_LOCK = '            cursor.queue("SELECT 1 FROM head FOR UPDATE")\n'
+_LOCK = '        cursor.queue("SELECT 1 FROM head FOR UPDATE")\n'
 _URL = "controller/store/postgres/url.py"
 _TESTS = "tests.controller.store.postgres"
 _SHARED = f"{_TESTS}.test_several.PostgresSharedStoreTests"
@@ -25,9 +25,8 @@ DATABASE_MUTANTS = (
             Edit(_GROUPS, _LOCK, ""),
             Edit(
                 _GROUPS,
-                "            self._append(cursor, before.seq, results)\n",
-                f"{_LOCK}            before = load_state(cursor)\n"
-                "            self._append(cursor, before.seq, results)\n",
+                "        number, digest = audit.record(cursor,",
+                f"{_LOCK}        before = load_state(cursor)\n        number, digest = audit.record(cursor,",
             ),
         ),
         (f"{_MEMORIES}.test_transaction_waits_for_the_one_before_at_the_head",),
@@ -36,9 +35,9 @@ DATABASE_MUTANTS = (
         "PostgreSQL: changes are numbered by their rows, not by the head",
         (
             Edit(
-                _GROUPS,
-                "cursor.execute(_INSERT_CHANGES, (seq + 1, mark, msgspec.json.encode(rows).decode()))",
-                "cursor.execute(_INSERT_CHANGES, (seq + 2, mark, msgspec.json.encode(rows).decode()))",
+                "controller/store/postgres/change_rows.py",
+                "cursor.execute(_INSERT, (before.seq + 1, after.mark,",
+                "cursor.execute(_INSERT, (before.seq + 2, after.mark,",
             ),
         ),
         (f"{_SHARED}.test_both_show_all_changes_in_the_order_of_the_commits",),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, LiteralString
 
 from psycopg import Connection, Cursor, Pipeline
 from psycopg.abc import PQGen
+from psycopg.generators import send
 from psycopg.rows import TupleRow
 
 from confd.controller.store.cursor import Dialect
@@ -40,37 +41,38 @@ def translate(statement: str) -> LiteralString:
     return translated
 
 
-class _SyncedPipeline(Pipeline):
+class _Flights(Pipeline):
     """
-    Sends a Sync with each statement, in the same packet.
+    Sends statements in flights: all up to the next result that is asked for leave together, with a Sync behind them.
 
     To the server, a client is idle in its transaction only after a Sync. A client that stops elsewhere would hold its
-    locks for ever.
+    locks for ever. After an error the server skips the rest of a flight.
     """
 
     def _communicate_gen(self) -> PQGen[None]:
-        if self.result_queue and self.result_queue[-1] is not None:
-            commands = tuple(self.command_queue)
-            self.command_queue.clear()
-            self.command_queue.append(lambda: _send(*commands, self.pgconn.pipeline_sync))
-            self.result_queue.append(None)
-        yield from super()._communicate_gen()
+        # Each packet makes the system run the server at once, in the place of this thread.
+        yield from ()
 
     def _fetch_gen(self, *, flush: bool) -> PQGen[None]:
+        if self.command_queue:
+            if self.result_queue[-1] is not None:
+                self._enqueue_sync()
+            for command in self.command_queue:
+                command()
+            self.command_queue.clear()
+            yield from send(self.pgconn)
         # A Flush after the Sync would end the time limit of the idle client, and the Sync has sent all results.
         yield from super()._fetch_gen(flush=False)
 
-
-def _send(*commands: Callable[[], None]) -> None:
-    # libpq keeps commands in its buffer until the Sync.
-    for command in commands:
-        command()
+    def _exit_gen(self) -> PQGen[None]:
+        if self.result_queue:
+            yield from super()._exit_gen()
 
 
 @contextmanager
 def open_pipeline(connection: Connection[TupleRow]) -> Iterator[Pipeline]:
     """Send statements without waiting for their results; the server may end the transaction of a client that stops."""
-    connection._pipeline = _SyncedPipeline(connection)
+    connection._pipeline = _Flights(connection)
     with connection.pipeline() as pipeline:
         yield pipeline
 
@@ -88,7 +90,7 @@ class PostgresCursor:
         """
         @param pipeline: of the connection; C{None} if each statement is awaited.
         """
-        self._connection, self._pipeline = connection, pipeline
+        self.connection, self._pipeline = connection, pipeline
         self._last = connection.cursor()
         self.written = False
 
@@ -99,9 +101,13 @@ class PostgresCursor:
     @property
     def rowcount(self) -> int:
         """Rows that the last statement changed."""
+        self.wait()
+        return self._last.rowcount
+
+    def wait(self) -> None:
+        """Wait until all queued statements are done."""
         if self._pipeline is not None:
             self._pipeline.sync()
-        return self._last.rowcount
 
     def execute(self, statement: str, values: Sequence[object] = (), /) -> PostgresCursor:
         """Run a statement, or queue it."""
@@ -111,7 +117,7 @@ class PostgresCursor:
     def queue(self, statement: str, values: Sequence[object] = (), /) -> Cursor[TupleRow]:
         """Run a statement, or queue it; return the cursor of its own that holds the result."""
         self.written = self.written or not statement.lstrip().startswith("SELECT")
-        return self._connection.cursor().execute(translate(statement), [_storable(each) for each in values])
+        return self.connection.cursor().execute(translate(statement), [_storable(each) for each in values])
 
     def fetchone(self) -> Any:
         """Return the next row, C{None} after the last one."""

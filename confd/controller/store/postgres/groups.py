@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 import psycopg
@@ -16,10 +15,10 @@ from attrs import define, evolve, field, frozen
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
-from confd.changes import KINDS, REPORTED, REVISION
 from confd.controller.store.change_log import Written
 from confd.controller.store.cursor import Work
 from confd.controller.store.postgres.announcements import note_changes
+from confd.controller.store.postgres.change_rows import append_changes, sweep_changes
 from confd.controller.store.postgres.continuity import DatabaseState, WentBack, check_continuation, load_state
 from confd.controller.store.postgres.cursor import PostgresCursor, open_pipeline
 from confd.controller.store.postgres.errors import explain, refusal
@@ -29,9 +28,6 @@ from confd.interfaces.controllers import AgreedSettings
 
 #: Seconds without a heartbeat after which the rows of a controller are deleted. It has no commit in doubt by then.
 FORGOTTEN_SECONDS = 3600
-
-#: The channel of hints at changes.
-CHANNEL = "confd"
 
 
 @frozen
@@ -220,42 +216,57 @@ class Writer:
     ) -> CommittedGroup:
         self._number += 1
         try:
-            group, standing = self._prepare(connection, works, repair)
+            with open_pipeline(connection) as pipeline:
+                cursor = PostgresCursor(connection, pipeline)
+                before = self._begin(cursor, repair)
+                results = [self._run(cursor, work, len(works) == 1) for work in works]
+                group = CommittedGroup(before.seq, results)
+                refused = all(isinstance(each, Exception) for each in results)
+                if not refused:
+                    standing = self._finish(cursor, group, self._record(cursor, before, works, results))
         except BaseException:
             _roll_back(connection)
             raise
-        if all(isinstance(each, Exception) for each in group.results):
+        if refused:
             _roll_back(connection)
-            return group
-        self._finish(connection, group, standing)
-        self.standing, self._checked = standing, connection
+        else:
+            self.standing, self._checked = standing, connection
         return group
 
-    def _prepare(
-        self, connection: psycopg.Connection[TupleRow], works: Sequence[Work[object]], repair: bool
-    ) -> tuple[CommittedGroup, DatabaseState]:
-        """Run works in a transaction that stays open."""
-        with open_pipeline(connection) as pipeline:
-            cursor = PostgresCursor(connection, pipeline)
-            cursor.execute("BEGIN")
-            # One wait for the server. The lock of this row orders all changes; the state is read behind it.
-            there = cursor.queue("UPDATE writers SET last_group = ? WHERE id = ? RETURNING 1", (self._number, self.id))
-            cursor.queue("SELECT 1 FROM head FOR UPDATE")
-            before = load_state(cursor)
-            if there.fetchone() is None:
-                raise _Displaced
-            if self._checked is not connection and (
-                repair or check_continuation(cursor, self.standing, before) in ("raised", "reset")
-            ):
-                self.reloads += 1
-            if self.replicated:
-                check_replication(cursor)
-            results = [self._run(cursor, work, len(works) == 1) for work in works]
-            audit.record(cursor, results)
-            self._append(cursor, before.seq, results)
-            # All errors of queued statements come here.
-            standing = load_state(cursor)
-        return CommittedGroup(before.seq, results), standing
+    def _begin(self, cursor: PostgresCursor, repair: bool) -> DatabaseState:
+        """Begin a transaction; return the state of the database, which no other writer changes until its end."""
+        cursor.queue("BEGIN")
+        # One wait for the server. The lock of this row orders all changes; the state is read behind it.
+        there = cursor.queue("UPDATE writers SET last_group = ? WHERE id = ? RETURNING 1", (self._number, self.id))
+        cursor.queue("SELECT 1 FROM head FOR UPDATE")
+        before = load_state(cursor)
+        if there.fetchone() is None:
+            raise _Displaced
+        if self._checked is not cursor.connection and (
+            repair or check_continuation(cursor, self.standing, before) in ("raised", "reset")
+        ):
+            self.reloads += 1
+        if self.replicated:
+            check_replication(cursor)
+        return before
+
+    def _record(
+        self,
+        cursor: PostgresCursor,
+        before: DatabaseState,
+        works: Sequence[Work[object]],
+        results: Sequence[object],
+    ) -> DatabaseState:
+        """Queue the audit entries and the changes of works; return the state of the database with them."""
+        number, digest = audit.record(cursor, results, (before.audit_number, before.audit_hash))
+        after = evolve(before, audit_number=number, audit_hash=digest)
+        changes = [change for each in results if isinstance(each, Written) for change in each.changes]
+        if changes:
+            after = append_changes(cursor, after, changes, self.id, self.seconds)
+            if self.brokers:
+                note_changes(cursor, self.brokers, before.seq, changes)
+        # A repair changes the epoch, and perhaps the cluster.
+        return load_state(cursor) if any(isinstance(work, Repair) for work in works) else after
 
     def _run(self, cursor: PostgresCursor, work: Work[object], alone: bool) -> object:
         cursor.rewind()
@@ -268,34 +279,20 @@ class Writer:
                 raise _NotAlone from error
             return error
 
-    def _append(self, cursor: PostgresCursor, seq: int, results: Sequence[object]) -> None:
-        """Write the changes of works, and hint at them."""
-        changes = [change for each in results if isinstance(each, Written) for change in each.changes]
-        if not changes:
-            return
-        mark = uuid.uuid4()
-        rows = [(kind, subject, _body(kind, value, self.seconds)) for kind, subject, value in changes]
-        cursor.execute(_INSERT_CHANGES, (seq + 1, mark, msgspec.json.encode(rows).decode()))
-        cursor.execute("UPDATE head SET seq = ?, mark = ?", (seq + len(changes), mark))
-        if self.brokers:
-            note_changes(cursor, self.brokers, seq, changes)
-        if any(kind != REPORTED for kind, _, _ in changes):
-            # A commit with NOTIFY takes a lock of the whole server; reports come often, and are not urgent.
-            cursor.execute("SELECT pg_notify(?, ?)", (CHANNEL, str(self.id)))
-
-    def _finish(self, connection: psycopg.Connection[TupleRow], group: CommittedGroup, standing: DatabaseState) -> None:
-        warnings: list[str | None] = []
+    def _finish(self, cursor: PostgresCursor, group: CommittedGroup, standing: DatabaseState) -> DatabaseState:
+        """Commit, in one flight with all that is queued; return C{standing}."""
+        connection, warnings = cursor.connection, list[str | None]()
 
         def noted(diagnostic: psycopg.errors.Diagnostic) -> None:
             warnings.append(diagnostic.sqlstate)
 
         connection.add_notice_handler(noted)
         try:
-            ended = connection.execute("COMMIT")
+            ended = cursor.queue("COMMIT")
+            cursor.wait()
         except psycopg.Error as error:
             if error.sqlstate is not None and not error.sqlstate.startswith(("08", "57")):
-                # The server refused to commit.
-                _roll_back(connection)
+                # The server refused a statement, and so the commit.
                 raise
             raise InDoubt(self._number, [group], standing) from error
         finally:
@@ -305,19 +302,7 @@ class Writer:
             raise InDoubt(self._number, [group], standing)
         if ended.statusmessage != "COMMIT":
             raise psycopg.OperationalError("the transaction was rolled back")
-
-
-_INSERT_CHANGES = """
-    INSERT INTO changes (seq, mark, kind, subject, body)
-    SELECT CAST(? AS bigint) + key, ?, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)
-"""
-
-
-def _body(kind: str, value: Any, seconds: Callable[[], float]) -> str:
-    if kind == REVISION and value.posted is not None:
-        # Other processes reckon from the time of the row.
-        value = evolve(value, commit_ms=1000 * (seconds() - value.posted))
-    return KINDS[kind].encode(value).decode()
+        return standing
 
 
 def _roll_back(connection: psycopg.Connection[TupleRow]) -> None:
@@ -325,15 +310,9 @@ def _roll_back(connection: psycopg.Connection[TupleRow]) -> None:
         connection.execute("ROLLBACK")
 
 
-#: Deletes changes that are older than an hour, but keeps the newest 1 000.
-SWEEP = """
-    DELETE FROM changes WHERE seq <= (SELECT seq FROM head) - 1000 AND at < clock_timestamp() - interval '1 hour'
-"""
-
-
 def sweep_rows(cursor: PostgresCursor) -> None:
     """Delete changes that no feed still needs, and the rows of processes that ended: a work."""
-    cursor.execute(SWEEP)
+    sweep_changes(cursor)
     cursor.execute(
         "DELETE FROM controllers WHERE beat_at < clock_timestamp() - ? * interval '1 s'", (FORGOTTEN_SECONDS,)
     )

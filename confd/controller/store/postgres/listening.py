@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from confd.controller.store.postgres.change_rows import CHANNEL
 from confd.controller.store.postgres.connection import ConnectionThread
-from confd.controller.store.postgres.groups import CHANNEL
 from confd.controller.store.postgres.url import DatabaseUrl
 from confd.runtime.reactor import Reactor
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 from attrs import evolve, fields
@@ -16,6 +16,12 @@ from confd.controller.store.change_log import Written
 from confd.controller.store.cursor import Cursor, Work
 
 T = TypeVar("T")
+
+#: Number and hash of an entry.
+Last: TypeAlias = tuple[int, str]
+
+#: Stands before the first entry.
+NO_ENTRY: Last = 0, BEGINNING
 
 #: The largest integer of SQLite, beyond any number.
 _ENDLESS = 2**63 - 1
@@ -55,26 +61,21 @@ def audited(work: Work[Written[T]], attempt: Attempt | None, detail: Callable[[T
     return both
 
 
-def record(cursor: Cursor, results: Sequence[object]) -> None:
+def record(cursor: Cursor, results: Sequence[object], last: Last | None = None) -> Last:
     """
     Put the results of the works of a transaction on record, in order.
 
-    All share two statements: after each one the thread waits for the interpreter, or for the server.
+    All share a statement: after each one the thread waits for the interpreter, or for the server.
+
+    @param last: the last entry, C{None} to read it.
+    @return: the last entry now.
     """
-    append(cursor, [ending for each in results if isinstance(each, Written) for ending in each.audited])
-
-
-def joined(detail: str, note: str) -> str:
-    """Return the detail of an audit entry with the note that the transaction adds."""
-    return f"{detail}, {note}" if note else detail
-
-
-def append(cursor: Cursor, endings: Sequence[AuditOutcome]) -> None:
-    """Put these on record behind the last entry."""
+    endings = [ending for each in results if isinstance(each, Written) for ending in each.audited]
     if not endings:
-        return
-    row = cursor.execute("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1").fetchone()
-    number, previous = row or (0, BEGINNING)
+        return last or NO_ENTRY
+    if last is None:
+        last = cursor.execute("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1").fetchone() or NO_ENTRY
+    number, previous = last
     rows = []
     for ending in endings:
         entry = AuditEntry.following(number, previous, headers.rfc3339(ending.attempt.made_at) or "", ending)
@@ -85,6 +86,12 @@ def append(cursor: Cursor, endings: Sequence[AuditOutcome]) -> None:
         cursor.execute(_INSERT, rows[0])
     else:
         cursor.execute(_INSERT_SEVERAL, (msgspec.json.encode(rows).decode(),))
+    return number, previous
+
+
+def joined(detail: str, note: str) -> str:
+    """Return the detail of an audit entry with the note that the transaction adds."""
+    return f"{detail}, {note}" if note else detail
 
 
 def page(cursor: Cursor, limit: int, before: int | None, patterns: Sequence[str] | None = None) -> Sequence[AuditEntry]:

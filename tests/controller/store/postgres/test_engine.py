@@ -218,15 +218,16 @@ class EngineTests(TestCase):
     def replace_commit(self, end: Callable[[psycopg.Connection[Any]], Any]) -> None:
         """Let the next COMMIT do something else."""
         connection = self.opened[-1]
-        execute = connection.execute
+        make = connection.cursor
 
-        def replaced(statement: Any, *rest: Any, **more: Any) -> Any:
-            if statement != "COMMIT":
-                return execute(statement, *rest, **more)
-            del connection.execute  # type: ignore[method-assign]
-            return end(connection)
+        class Replaced(psycopg.Cursor[Any]):
+            def execute(self, query: Any, *rest: Any, **more: Any) -> Any:
+                if query != "COMMIT":
+                    return super().execute(query, *rest, **more)
+                connection.cursor = make  # type: ignore[method-assign]
+                return end(connection)
 
-        connection.execute = replaced  # type: ignore[method-assign,assignment]
+        connection.cursor = lambda: Replaced(connection)  # type: ignore[method-assign,assignment,misc]
 
     async def test_commit_whose_wait_for_a_standby_was_cancelled(self) -> None:
         """The server then says success and warns; the next commit proves that the change is replicated."""

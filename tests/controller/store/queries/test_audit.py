@@ -7,6 +7,7 @@ import sqlite3
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from confd.audit import AuditEntry, AuditOutcome, verify
+from confd.controller.store.change_log import Written
 from confd.controller.store.queries import audit, configs
 from confd.controller.store.sqlite.connection import make_durable
 from confd.controller.store.sqlite.engine import Work, commit_together
@@ -102,7 +103,7 @@ class MischiefTests(DatabaseTests):
     def setUp(self) -> None:
         super().setUp()
         endings = [AuditOutcome(an_attempt(number), "forbidden") for number in range(1, 8)]
-        commit_together(self.connection, [lambda cursor: audit.append(cursor, endings)])
+        commit_together(self.connection, [lambda _: Written(None, audited=endings)])
 
     def disarm(self) -> None:
         """Take the triggers away first."""
