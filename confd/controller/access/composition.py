@@ -54,9 +54,8 @@ def make_dispatcher(
 
     def holder(agent_id: str, digest: bytes) -> tuple[str, str] | None:
         feed.check_fresh()
-        return (
-            registry.agent_tokens.holder(agent_id, digest) if registry.lookups.over else registry.lookups.holder(digest)
-        )
+        tokens = registry.agent_tokens if registry.lookups.over else registry.lookups
+        return tokens.holder(agent_id, digest)
 
     def look(agent_id: str, digest: bytes) -> Deferred[None] | None:
         feed.check_fresh()

@@ -23,7 +23,7 @@ from confd.controller.agents.members import Members
 from confd.controller.agents.newcomers import Newcomers
 from confd.controller.agents.polls import Poll, write_polls_behind
 from confd.controller.agents.rounds import Rounds
-from confd.controller.agents.rows import KnownAgents, LoadedAgents, load_agents
+from confd.controller.agents.rows import KnownAgents, LoadedAgents
 from confd.controller.agents.tokens import AgentTokens
 from confd.controller.interfaces import IControllerStore
 from confd.errors import NotFound
@@ -78,7 +78,7 @@ class Registry(Service):
         """
         self._store, self._clock, self._now, self.poll_interval = store, clock, now, poll_interval
         self.rows, self._read = KnownAgents(), LoadedAgents()
-        self.lookups = Lookups(store)
+        self.lookups = Lookups(store, lambda agent_id: self._read.rows.compact(agent_id))
         self._polls = write_polls_behind(clock, store)
         self.changes = Signal()
         self.agent_tokens = AgentTokens(clock.seconds, lambda agent_id: self.rows.compact(agent_id))
@@ -95,7 +95,8 @@ class Registry(Service):
 
     async def load_rows(self) -> None:
         """Read all agents; L{load} shows them."""
-        self._read = await load_agents(self._store)
+        self._read = LoadedAgents()
+        await self._read.load(self._store)
 
     def read_members(self, namespace: str) -> Members:
         """Return the agents of a namespace that L{load_rows} found."""

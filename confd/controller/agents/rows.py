@@ -110,6 +110,10 @@ class LoadedAgents:
     rows: KnownAgents = field(factory=KnownAgents)
     unproven: list[str] = field(factory=list)
 
+    async def load(self, store: IResidentStore) -> None:
+        """Read all agents; the pages so far are there in between."""
+        await read_pages(store.load_agents, self.add, lambda record: record.id, "")
+
     def add(self, page: Sequence[AgentRecord]) -> None:
         """Add the agents of a page."""
         for record in page:
@@ -120,13 +124,6 @@ class LoadedAgents:
             agent = self.rows.compact(record.id)
             if agent is not None and record.token and not silent:
                 agent.token_used = BEFORE_LOAD
-
-
-async def load_agents(store: IResidentStore) -> LoadedAgents:
-    """Read all agents."""
-    loaded = LoadedAgents()
-    await read_pages(store.load_agents, loaded.add, lambda record: record.id, "")
-    return loaded
 
 
 async def read_pages(

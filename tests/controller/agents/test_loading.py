@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from attrs import evolve
+from twisted.internet.defer import Deferred, succeed
 
 from confd.controller.agents.lookups import MAX_WAITING
 from confd.errors import Unavailable
 from confd.testing import MemoryStore, a_draft
+from confd.web.auth.basic import digest_of
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.controller.rollouts.case import RolloutTestCase
 from tests.conversation import Reply
@@ -137,6 +139,36 @@ class WhileLoadingTests(RolloutTestCase):
         self.slow.answer_all()
         self.assertEqual(self.ask("GET", "/api/v1/config", self.own).status, 401)
         self.assertIsNone(self.harness.registry.find("own"))
+
+    def test_agent_of_a_page_is_known(self) -> None:
+        """A poll asks the store for no agent that the load has read."""
+        self.restart_slowly()
+        self.slow.answer()
+        asked: list[str] = []
+        self.slow.find = lambda agent_id: asked.append(agent_id) or succeed(None)  # type: ignore[attr-defined]
+        named = self.ask("GET", "/api/v1/config", AGENT, headers={"X-Agent-ID": self.ids[0]})
+        own = self.ask("GET", "/api/v1/config", self.own)
+        self.assertEqual([each.status for each in (named, own)], [200, 200])
+        self.assertEqual((named.headers.get("x-agent-known"), asked), (None, []))
+        self.slow.answer_all()
+        self.assertEqual(self.harness.registry.get(self.ids[0]).last_poll, self.harness.now())
+
+    def test_page_that_a_change_overtakes_counts_for_nothing(self) -> None:
+        """The page has the row of before the change, and comes after it."""
+        self.restart_slowly()
+        self.successResultOf(self.first.store.reset_token("own"))
+        self.slow.answer()
+        self.assertEqual(self.ask("GET", "/api/v1/config", self.own).status, 401)
+
+    def test_token_that_no_page_has_is_looked_up(self) -> None:
+        """The agent may have got it from another controller a moment ago."""
+        record = self.successResultOf(self.first.store.find("own"))
+        self.restart_slowly()
+        self.slow.answer()
+        replaced = succeed(evolve(record, token=digest_of(b"own", b"new")))
+        self.slow.find = lambda agent_id: replaced  # type: ignore[attr-defined]
+        replies = [self.ask("GET", "/api/v1/config", ("own", token)).status for token in ("new", "wrong", self.own[1])]
+        self.assertEqual(replies, [200, 401, 401])
 
     def test_row_that_a_change_overtakes_is_read_again(self) -> None:
         self.restart_slowly()
