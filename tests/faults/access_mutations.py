@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.faults.mutations import Edit, Mutant
 
-_DISPATCH, _PRINCIPALS, _TOKENS = "web/api/dispatch.py", "web/auth/principals.py", "controller/access/api_tokens.py"
+_DISPATCH, _ADMISSION, _PRINCIPALS = "web/api/dispatch.py", "web/api/admission.py", "web/auth/principals.py"
+_TOKENS, _ADMITTED = "controller/access/api_tokens.py", "tests.web.api.test_admission.AdmissionTests"
 _CONFIGS, _STEPS = "controller/store/queries/configs.py", "controller/store/queries/rollout_steps.py"
 _MATRIX = "tests.controller.access.test_matrix.MatrixTests"
 _LIFE, _CALLERS = "tests.controller.access.test_tokens.LifeTests", "tests.controller.access.test_tokens.CallerTests"
@@ -20,7 +21,7 @@ _STORE = "tests.controller.store.sqlite.test_store.SqliteFreezeStoreTests"
 ACCESS_MUTANTS = (
     Mutant(
         "the namespace of a permission is default where the query names another",
-        (Edit(_DISPATCH, "return self._named(query.namespace)", "return self._named(DEFAULT_NAMESPACE)"),),
+        (Edit(_ADMISSION, "return self.named(query.namespace)", "return self.named(DEFAULT_NAMESPACE)"),),
         (f"{_MATRIX}.test_each_role_may_do_what_the_table_says_and_nothing_else",),
     ),
     Mutant(
@@ -28,11 +29,29 @@ ACCESS_MUTANTS = (
         (
             Edit(
                 _DISPATCH,
-                "allow(principal, declared.permissions, place)\n            if auditor",
+                "allow(admission.principal, declared.permissions, place)\n            if auditor",
                 "_ = allow\n            if auditor",
             ),
         ),
         (f"{_MATRIX}.test_each_role_may_do_what_the_table_says_and_nothing_else",),
+    ),
+    Mutant(
+        "a kept admission outlives its caller",
+        (Edit(_ADMISSION, " or not kept.recognizes(source_of(client))", ""),),
+        (
+            f"{_ADMITTED}.test_an_admission_ends_with_its_password",
+            f"{_ADMITTED}.test_a_kept_admission_changes_no_answer",
+        ),
+    ),
+    Mutant(
+        "a kept admission needs no loaded memory",
+        (Edit(_DISPATCH, "                self._gate.check_loaded(declared)\n", "                pass\n"),),
+        (f"{_ADMITTED}.test_memory_that_is_not_loaded_refuses_a_kept_admission",),
+    ),
+    Mutant(
+        "a client at an address is admitted like one at a unix socket",
+        (Edit(_ADMISSION, 'kept.addressed != hasattr(client, "host") or ', ""),),
+        (f"{_ADMITTED}.test_an_admission_at_a_unix_socket_is_none_at_an_address",),
     ),
     Mutant(
         "a namespace without any permission is forbidden, not hidden",
@@ -140,7 +159,7 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "a controller that starts takes reports of agents that it does not know",
-        (Edit("web/api/dispatch.py", "                    self._check_loaded()\n", "                    pass\n"),),
+        (Edit(_ADMISSION, "            self._check_loaded()\n", "            pass\n"),),
         (f"{_LOADING}.test_everything_else_waits",),
     ),
     Mutant(
@@ -370,9 +389,9 @@ ACCESS_MUTANTS = (
         "anyone who publishes may break the glass",
         (
             Edit(
-                _DISPATCH,
-                "                    allow(principal, (Permission.ADMIN,), NOWHERE)\n",
-                "                    pass\n",
+                _ADMISSION,
+                "                allow(principal, (Permission.ADMIN,), NOWHERE)\n",
+                "                pass\n",
             ),
         ),
         (f"{_WRITES}.test_each_path_is_held_by_what_the_table_says_and_break_glass_passes",),

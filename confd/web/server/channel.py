@@ -140,7 +140,9 @@ class BoundedChannel(HTTPChannel):
         request.requestHeaders, length = head.headers, head.length
         self.persistent = head.persistent and head.version == b"HTTP/1.1"
         reason = self._ambiguity(request, isinstance(head, KnownHead))
-        if reason is None and not isinstance(head, KnownHead) and raw:
+        if isinstance(head, KnownHead):
+            request.known_head = head
+        elif reason is None and raw:
             self.factory.head_memo.keep(raw, head)
         if reason is not None:
             self.refuse(400, "bad_request", reason)

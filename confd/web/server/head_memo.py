@@ -8,7 +8,7 @@ decided for each request.
 
 from __future__ import annotations
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from confd.web.server.headers import CheckedHeaders
 from confd.web.server.request_head import HeadReader
@@ -19,9 +19,13 @@ MAX_HEADS, MAX_KEPT_BYTES = 512, 2048
 _END = b"\r\n\r\n"
 
 
-@frozen
+@define(eq=False)
 class KnownHead:
-    """A head that was read before, and has one meaning."""
+    """
+    A head that was read before, and has one meaning.
+
+    @ivar kept: what the site keeps for the next request with this head; C{None} for nothing.
+    """
 
     method: bytes
     uri: bytes
@@ -29,6 +33,7 @@ class KnownHead:
     length: int | None
     persistent: bool
     _headers: dict[bytes, list[bytes]]
+    kept: object = field(default=None, init=False)
 
     @property
     def headers(self) -> CheckedHeaders:

@@ -23,6 +23,7 @@ from confd.web.server.request_metrics import HUNG_UP, UNMATCHED
 
 if TYPE_CHECKING:
     from confd.web.server.channel import BoundedChannel
+    from confd.web.server.head_memo import KnownHead
 
 
 #: What a resource returns that finishes its request itself. The same constant of L{twisted.web.server} comes with
@@ -38,12 +39,13 @@ class BoundedRequest(Request):
     @ivar route: the pattern of its path, or L{UNMATCHED}.
     @ivar arrived: when the request was complete, in seconds of the reactor's clock.
     @ivar caller: the name of the authenticated identity; empty where the endpoint asks for none.
+    @ivar known_head: the head, if it was read before.
     @ivar trusted: whether the caller may send a body larger than C{Limits.stranger}.
     """
 
     # Instances of up to 30 attributes share their keys, and Twisted uses most of them. One more in the dictionary
     # costs each open stream a kilobyte.
-    __slots__ = ("_uncounted", "arrived", "caller", "id", "route", "trusted")
+    __slots__ = ("_uncounted", "arrived", "caller", "id", "known_head", "route", "trusted")
 
     channel: BoundedChannel
     client: IAddress | None
@@ -58,6 +60,7 @@ class BoundedRequest(Request):
         self.responseHeaders: CheckedHeaders = CheckedHeaders({})
         self.id, self.route, self.caller = next(channel.factory.request_ids), UNMATCHED, ""
         self.arrived, self.trusted = 0.0, False
+        self.known_head: KnownHead | None = None
         #: Whether the request is complete and L{count} has not counted it yet.
         self._uncounted = False
 
@@ -153,7 +156,7 @@ class BoundedRequest(Request):
         """Free the headers and the body: a stream that has begun may go on for weeks."""
         self.count(self.code)
         self.requestHeaders = self.responseHeaders = CheckedHeaders({})
-        self.content = None
+        self.content = self.known_head = None
 
     def break_off(self) -> None:
         """
