@@ -165,8 +165,9 @@ class Dispatcher:
             if kept is None:
                 await self._gate.admit(request, declared, parts, admission)
             else:
-                admission = kept
+                admission.principal, admission.query = kept.principal, kept.query
                 self._gate.check_loaded(declared)
+                admission = kept
             if declared.audited and self._allowance is not None:
                 self._allowance.use(admission.principal.who)
             if admission.fault is not None:
