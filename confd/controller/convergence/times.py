@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import accumulate
 from typing import Protocol
 
@@ -61,17 +61,15 @@ class TimeHistogram:
     _order: list[int] = field(factory=list, init=False)
     _ends: list[int] = field(factory=list, init=False)
 
-    def add(self, times: Iterable[int]) -> None:
+    def add(self, times: Collection[int]) -> None:
         """Add times in microseconds."""
-        for time in times:
-            self._counts[_bucket(time)] += 1
-            self._longest = max(self._longest, time)
+        self._counts.update(map(_bucket, times))
+        self._longest = max(self._longest, *times) if times else self._longest
         self._ends = []
 
     def remove(self, times: Iterable[int]) -> None:
         """Remove times that were added."""
-        for time in times:
-            self._counts[_bucket(time)] -= 1
+        self._counts.subtract(map(_bucket, times))
         self._ends = []
 
     def __len__(self) -> int:
@@ -111,8 +109,8 @@ class CollectedTimes:
 
 
 def _bucket(time: int) -> int:
-    shift = max(time.bit_length() - _BITS, 0)
-    return (shift << (_BITS - 1)) + (time >> shift)
+    shift = time.bit_length() - _BITS
+    return time if shift <= 0 else (shift << (_BITS - 1)) + (time >> shift)
 
 
 def _bounds(bucket: int) -> tuple[int, int]:
