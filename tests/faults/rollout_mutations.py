@@ -372,8 +372,8 @@ ROLLOUT_MUTANTS = (
         (
             Edit(
                 "controller/convergence/columns.py",
-                ' and _NAMES[states[silent_one]] in ("pending", "applying"):',
-                ":",
+                "if outcome is not None and outcome.final:",
+                "if liveness == LIVE_BYTE and outcome is not None and outcome.final:",
             ),
         ),
         ("tests.controller.convergence.test_summary.SummaryTests",),

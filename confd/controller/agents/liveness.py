@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Set
 from heapq import heappop, heappush
-from itertools import chain, islice
+from itertools import chain, compress
 from math import ceil, floor, inf
 
 from attrs import define, field
 
 from confd.changes import RETIRED, REVISION, ROLLOUT, Change
+from confd.controller.agents.compact import CompactAgent
+from confd.controller.agents.members import Members
+from confd.controller.agents.rows import KnownAgents
 from confd.errors import Unavailable
 from confd.model import DEFAULT_NAMESPACE
 from confd.reports import Report
@@ -27,6 +31,12 @@ LOADED_TOGETHER, LOADED_SECONDS = 2000, 30.0
 
 #: The state of a silent agent.
 SILENT = "silent"
+
+#: Bytes of L{Liveness.states}; 0 is the byte of a number that no agent has.
+LIVE_BYTE, SILENT_BYTE = 0x10, 0x20
+
+#: Turns the byte of a silent agent into 1, and all others into 0.
+_SILENT = bytes(byte == SILENT_BYTE for byte in range(256))
 
 
 def silent_after(poll_interval: float, shared: bool) -> float:
@@ -46,41 +56,51 @@ class Liveness:
 
     A sign of life moves no agent to another group. A group is looked at when one of its agents may have fallen silent;
     an agent that was heard of since goes to a later group then.
+
+    @ivar states: by number of the agent; read only.
     """
 
-    _live: dict[str, float] = field(factory=dict)
-    _silent: set[str] = field(factory=set)
-    #: Groups of agents, by a time before which none of them was last heard of. Each live agent is in a group; an agent
-    #: that left may be in a group, too.
-    _groups: dict[float, list[str]] = field(factory=dict)
+    _members: Members
+    states: bytearray = field(factory=bytearray, init=False)
+    #: When each live agent was last heard of, by its number.
+    _heard: array[float] = field(factory=lambda: array("d"), init=False)
+    _live: int = field(default=0, init=False)
+    _silent: int = field(default=0, init=False)
+    #: Groups of numbers, by a time before which no agent of the group was last heard of. Each live agent is in a group;
+    #: a number that no live agent has may be in a group, too.
+    _groups: dict[float, array[int]] = field(factory=dict, init=False)
     #: No live agent was last heard of before this time.
-    _oldest: float = inf
+    _oldest: float = field(default=inf, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._members.columns.add(self)
 
     @classmethod
-    def loaded(cls, agent_ids: Iterable[str], now: float, together: int = LOADED_TOGETHER) -> Liveness:
+    def loaded(cls, members: Members, now: float, together: int = LOADED_TOGETHER) -> Liveness:
         """
         Return the liveness of agents that count as heard of now.
 
         @param together: agents of a group: the groups are looked at in different turns of the reactor.
         """
-        live = dict.fromkeys(agent_ids, now)
-        ids, count = iter(live), max(1, ceil(len(live) / together))
-        # The last group has the time of the load; the others are looked at earlier than necessary.
-        times = (now - LOADED_SECONDS * (1 - number / count) for number in range(1, count + 1))
-        groups = {time: list(islice(ids, together)) for time in times}
-        return cls(live, set(), groups, min(groups))
+        there, end = cls(members), len(members.ids)
+        there.states, there._heard, there._live = bytearray([LIVE_BYTE]) * end, array("d", [now]) * end, end
+        for number in members.free:
+            there.clear(number)
+        count = max(1, ceil(end / together))
+        for each in range(count):
+            # The last group has the time of the load; the others are looked at earlier than necessary.
+            time = now - LOADED_SECONDS * (1 - (each + 1) / count)
+            there._groups[time] = array("I", range(each * together, min(end, (each + 1) * together)))
+        there._oldest = min(there._groups)
+        return there
 
     def __len__(self) -> int:
-        return len(self._live) + len(self._silent)
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self._live
-        yield from self._silent
+        return self._live + self._silent
 
     @property
     def live(self) -> int:
         """Return the number of agents that are not silent."""
-        return len(self._live)
+        return self._live
 
     @property
     def oldest(self) -> float | None:
@@ -88,24 +108,37 @@ class Liveness:
         return self._oldest if self._live else None
 
     @property
-    def silent(self) -> set[str]:
-        """Silent agents; read only."""
-        return self._silent
+    def silent(self) -> Set[str]:
+        """Return the ids of all silent agents."""
+        return set(compress(self._members.ids, self.states.translate(_SILENT))) if self._silent else frozenset()
 
-    def heard(self, agent_id: str, at: float) -> bool:
+    def is_silent(self, agent_id: str) -> bool:
+        """Return whether an agent is silent."""
+        number = self._members.number_of(agent_id) if self._silent else None
+        return number is not None and self._state(number) == SILENT_BYTE
+
+    def heard(self, number: int, at: float) -> bool:
         """
         Note a sign of life.
 
+        @param number: of the agent.
         @param at: when, in monotonic seconds, never before the last call.
         @return: whether that is a change: it is new here, or was silent.
         """
-        new = agent_id not in self._live
-        self._live[agent_id] = at
-        if new:
-            self._silent.discard(agent_id)
-            self._put(agent_id, at)
-            self._oldest = min(self._oldest, floor(at))
-        return new
+        before = self._state(number)
+        if before == LIVE_BYTE:
+            self._heard[number] = at
+            return False
+        missing = number + 1 - len(self.states)
+        if missing > 0:
+            self.states.extend(bytes(missing))
+            self._heard.extend([at] * missing)
+        self._silent -= before == SILENT_BYTE
+        self._live += 1
+        self.states[number], self._heard[number] = LIVE_BYTE, at
+        self._put(number, at)
+        self._oldest = min(self._oldest, floor(at))
+        return True
 
     def state_of(self, agent_id: str, report: Report | None) -> str | None:
         """
@@ -113,41 +146,51 @@ class Liveness:
 
         @param report: the last report.
         """
-        if agent_id in self._silent:
+        if self.is_silent(agent_id):
             return SILENT
         return None if report is None else report.state.value
 
-    def left(self, agent_id: str) -> None:
+    def clear(self, number: int) -> None:
         """Remove an agent."""
-        self._live.pop(agent_id, None)
-        self._silent.discard(agent_id)
+        before = self._state(number)
+        self._live -= before == LIVE_BYTE
+        self._silent -= before == SILENT_BYTE
+        if before:
+            self.states[number] = 0
 
     def sweep(self, before: float) -> list[str]:
         """Return the agents that fall silent: not heard of since C{before}."""
-        fallen: list[str] = []
         if before < self._oldest:
-            return fallen
+            return []
+        fallen = list[int]()
         groups = [self._groups.pop(time) for time in [each for each in self._groups if each <= before]]
         # An agent that left and came back may be in several groups.
-        for agent_id in dict.fromkeys(chain.from_iterable(groups)):
-            at = self._live.get(agent_id)
-            if at is not None and at < before:
-                fallen.append(agent_id)
-                del self._live[agent_id]
-            elif at is not None:
-                self._put(agent_id, at)
-        self._silent.update(fallen)
+        for number in dict.fromkeys(chain.from_iterable(groups)):
+            if self.states[number] == LIVE_BYTE:
+                if self._heard[number] < before:
+                    self.states[number] = SILENT_BYTE
+                    fallen.append(number)
+                else:
+                    self._put(number, self._heard[number])
+        self._live -= len(fallen)
+        self._silent += len(fallen)
         self._oldest = self._bound()
-        return fallen
+        return [self._members.ids[number] for number in fallen]
 
-    def _put(self, agent_id: str, at: float) -> None:
-        self._groups.setdefault(floor(at), []).append(agent_id)
+    def _state(self, number: int) -> int:
+        return self.states[number] if number < len(self.states) else 0
+
+    def _put(self, number: int, at: float) -> None:
+        group = self._groups.get(floor(at))
+        if group is None:
+            group = self._groups[floor(at)] = array("I")
+        group.append(number)
 
     def _bound(self) -> float:
         """Return a time before which no live agent was last heard of."""
         first = min(self._groups, default=inf)
         second = min((each for each in self._groups if each != first), default=inf)
-        there = (self._live[each] for each in self._groups.get(first, ()) if each in self._live)
+        there = (self._heard[each] for each in self._groups.get(first, ()) if self.states[each] == LIVE_BYTE)
         return min(second, min(there, default=inf))
 
 
@@ -168,6 +211,7 @@ class FleetLiveness:
         @param changes: gets C{(namespace, agent_id)} when an agent falls silent.
         """
         self._seconds, self._poll_interval, self._shared, self._changes = seconds, poll_interval, shared, changes
+        self._agents = KnownAgents()
         self._namespaces: dict[str, Liveness] = {}
         #: When L{sweep} looks at a namespace, and the poll interval that this time is based on. No live agent of it
         #: falls silent earlier.
@@ -176,43 +220,33 @@ class FleetLiveness:
         self._looks: list[tuple[float, str]] = []
         self._default_interval = 0.0
 
-    def load(self, ids: Mapping[str, Iterable[str]]) -> None:
-        """
-        Put other agents in the place of all; they count as heard of now.
-
-        @param ids: of the agents, by namespace.
-        """
-        now = self._seconds()
-        self._namespaces = {each: Liveness.loaded(agents, now) for each, agents in ids.items()}
+    def load(self, agents: KnownAgents) -> None:
+        """Put other agents in the place of all; they count as heard of now."""
+        now, self._agents = self._seconds(), agents
+        self._namespaces = {each: Liveness.loaded(members, now) for each, members in agents.members.items()}
         self._due, self._looks = {}, []
         for namespace in self._namespaces:
             self._look_soon(namespace)
 
-    def heard(self, namespace: str, agent_id: str) -> bool:
+    def heard(self, agent: CompactAgent) -> bool:
         """
         Note a sign of life of an agent.
 
         @return: whether that is a change: it is new here, or was silent.
         """
+        namespace = agent.namespace
         liveness = self._namespaces.get(namespace)
         if liveness is None:
-            liveness = self._namespaces[namespace] = Liveness()
-        changed = liveness.heard(agent_id, self._seconds())
+            liveness = self._namespaces[namespace] = Liveness(self._agents.members_of(namespace))
+        changed = liveness.heard(agent.number, self._seconds())
         if changed and namespace not in self._due:
             self._look_soon(namespace)
         return changed
 
-    def left(self, namespace: str, agent_id: str) -> None:
-        """Remove an agent."""
-        liveness = self._namespaces.get(namespace)
-        if liveness is not None:
-            liveness.left(agent_id)
-            if not liveness:
-                del self._namespaces[namespace]
-
     def count(self, namespace: str) -> int:
         """Return the number of agents of a namespace."""
-        return len(self._namespaces.get(namespace, ()))
+        liveness = self._namespaces.get(namespace)
+        return 0 if liveness is None else len(liveness)
 
     def of(self, namespace: str) -> Liveness:
         """
@@ -222,7 +256,7 @@ class FleetLiveness:
         """
         liveness = self._namespaces.get(namespace)
         if liveness is None:
-            return Liveness()
+            return Liveness(Members(namespace, {}))
         fallen = liveness.sweep(self._seconds() - silent_after(self._poll_interval(namespace), self._shared))
         for agent_id in fallen:
             self._changes.notify(namespace, agent_id)

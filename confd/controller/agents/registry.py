@@ -105,7 +105,7 @@ class Registry(Service):
     def load(self, contents: Contents) -> None:
         read, self._read = self._read, LoadedAgents()
         self.rows = read.rows
-        self._liveness.load({each: members.in_order for each, members in read.rows.members.items() if members.in_order})
+        self._liveness.load(read.rows)
         self.agent_tokens.agents_loaded()
         self.newcomers.load(read.unproven)
         polls = self.lookups.take()
@@ -198,7 +198,7 @@ class Registry(Service):
             self.duplicates.turned(agent.id, before, report.session)
         agent.reported(report, received.at)
         self.newcomers.proven(agent.id)
-        self._liveness.heard(agent.namespace, agent.id)
+        self._liveness.heard(agent)
         self.changes.notify(agent.namespace, agent.id)
         return True
 
@@ -315,9 +315,8 @@ class Registry(Service):
         if by_token:
             self.agent_tokens.use(agent.id)
         self.newcomers.proven(agent.id)
-        namespace = agent.namespace
-        if self._liveness.heard(namespace, agent.id):
-            self.changes.notify(namespace, agent.id)
+        if self._liveness.heard(agent):
+            self.changes.notify(agent.namespace, agent.id)
         return True
 
     def _add(self, record: AgentRecord) -> None:
@@ -325,13 +324,12 @@ class Registry(Service):
         there = self.rows.find(record.id)
         if there is not None and there.last_poll is not None:
             record = record.polled(there.last_poll)
-        self.rows.put(record)
+        agent = self.rows.put(record)
         if record.last_poll is None and record.report is None:
             self.newcomers.registered(record.id)
         if there is not None and there.namespace != record.namespace:
-            self._liveness.left(there.namespace, record.id)
             self.changes.notify(there.namespace, record.id)
-        self._liveness.heard(record.namespace, record.id)
+        self._liveness.heard(agent)
         self.changes.notify(record.namespace, record.id)
         if record.id in self._early:
             self._show_poll(record.id, *self._early.pop(record.id))
@@ -343,5 +341,4 @@ class Registry(Service):
         self.duplicates.forget(agent_id)
         self.newcomers.proven(agent_id)
         if record is not None:
-            self._liveness.left(record.namespace, agent_id)
             self.changes.notify(record.namespace, agent_id)

@@ -67,8 +67,8 @@ class KnownAgents:
             members = self.members[namespace] = Members(namespace, self._agents)
         return members
 
-    def put(self, record: AgentRecord) -> None:
-        """Add an agent, or put its record in the place of another one."""
+    def put(self, record: AgentRecord) -> CompactAgent:
+        """Add an agent, or put its record in the place of another one; return it as it is kept."""
         before = self._agents.get(record.id)
         if before is not None and before.namespace == record.namespace:
             number = before.number
@@ -79,6 +79,7 @@ class KnownAgents:
         agent = self._agents[record.id] = CompactAgent(record, number)
         if before is not None and before.token == record.token:
             agent.token_used = before.token_used
+        return agent
 
     def remove(self, agent_id: str) -> AgentRecord | None:
         """Remove an agent; return its record, C{None} if it was unknown."""
@@ -117,12 +118,11 @@ class LoadedAgents:
     def add(self, page: Sequence[AgentRecord]) -> None:
         """Add the agents of a page."""
         for record in page:
-            self.rows.put(record)
+            agent = self.rows.put(record)
             silent = record.last_poll is None and record.report is None
             if silent:
                 self.unproven.append(record.id)
-            agent = self.rows.compact(record.id)
-            if agent is not None and record.token and not silent:
+            if record.token and not silent:
                 agent.token_used = BEFORE_LOAD
 
 

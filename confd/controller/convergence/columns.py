@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from heapq import nsmallest
-from itertools import compress, islice
+from itertools import islice
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from confd.controller.agents.liveness import LIVE_BYTE, SILENT, SILENT_BYTE, Liveness
 from confd.controller.agents.members import Members
 from confd.controller.convergence.outcomes import STATES, Outcomes
+from confd.reports import ReportState
 
 #: The states of agents by their bytes; the first is of a number that no agent has.
-_NAMES = ("", "pending", "silent", *(state.value for state in STATES if state is not None))
-_BYTES = {name: byte for byte, name in enumerate(_NAMES)}
+_NAMES = ("", "pending", SILENT, *(state.value for state in STATES if state is not None))
 
-#: Turns the bytes of L{Outcomes.states} into these.
-_TABLE = bytes(_BYTES["pending" if state is None else state.value] for state in STATES).ljust(256, b"\0")
 
-#: Tables that turn the byte of a state into 1, and all others into 0.
-_ONLY = {name: bytes(byte == each for each in range(256)) for name, byte in _BYTES.items()}
+def _byte(liveness: int, outcome: ReportState | None) -> int:
+    """Return the byte for the state of an agent."""
+    if outcome is not None and outcome.final:
+        return _NAMES.index(outcome.value)
+    return _NAMES.index(SILENT if liveness == SILENT_BYTE else "pending" if outcome is None else outcome.value)
+
+
+#: Turns the bytes of L{Liveness.states} and L{Outcomes.states} together into these.
+_TABLE = bytearray(256)
+for _liveness in (LIVE_BYTE, SILENT_BYTE):
+    for _number, _outcome in enumerate(STATES):
+        _TABLE[_liveness | _number] = _byte(_liveness, _outcome)
 
 #: Agents of a state of which all are sorted; of more agents the first are found in the order of the ids.
 MAX_SORTED_IDS = 2000
@@ -36,27 +45,18 @@ class AgentStates:
     """
 
     _members: Members
-    _states: bytearray
+    _states: bytes
 
     @classmethod
-    def of(cls, outcomes: Outcomes, members: Members, silent: Collection[str]) -> AgentStates:
-        """
-        Return the states of the agents by the newest version.
-
-        @param silent: ids of silent agents.
-        """
-        states = outcomes.states.translate(_TABLE).ljust(len(members.ids), _TABLE[:1])
-        for number in members.free:
-            states[number] = _BYTES[""]
-        for agent_id in silent:
-            silent_one = members.number_of(agent_id)
-            if silent_one is not None and _NAMES[states[silent_one]] in ("pending", "applying"):
-                states[silent_one] = _BYTES["silent"]
-        return cls(members, states)
+    def of(cls, members: Members, liveness: Liveness, outcomes: Outcomes) -> AgentStates:
+        """Return the states of the agents by the outcomes of the newest version."""
+        # Python has no other way to combine two columns without a look at each byte.
+        both = int.from_bytes(liveness.states, "little") | int.from_bytes(outcomes.states, "little")
+        return cls(members, both.to_bytes(len(members.ids), "little").translate(_TABLE))
 
     def count(self, state: str) -> int:
         """Return the number of agents in a state."""
-        return self._states.count(_BYTES[state])
+        return self._states.count(_NAMES.index(state))
 
     async def first(self, state: str, limit: int, clock: IReactorTime, per_turn: int) -> Sequence[str]:
         """
@@ -65,9 +65,8 @@ class AgentStates:
         @param limit: agents at most.
         @param per_turn: agents that are looked at in one turn of the reactor.
         """
-        count = self.count(state)
-        if count <= MAX_SORTED_IDS:
-            return nsmallest(limit, compress(self._members.ids, self._states.translate(_ONLY[state]))) if count else []
+        if self.count(state) <= MAX_SORTED_IDS:
+            return nsmallest(limit, self._all(state))
         found, after = list[str](), ""
         while len(found) < limit:
             agent_ids = list(islice(self._members.in_order.after(after), per_turn))
@@ -77,6 +76,11 @@ class AgentStates:
             after = agent_ids[-1]
             await deferLater(clock, 0)
         return found[:limit]
+
+    def _all(self, state: str) -> Iterator[str]:
+        byte, number = _NAMES.index(state), -1
+        while (number := self._states.find(byte, number + 1)) >= 0:
+            yield self._members.ids[number]
 
     def _state_of(self, agent_id: str) -> str:
         number = self._members.number_of(agent_id)

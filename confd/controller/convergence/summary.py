@@ -59,7 +59,7 @@ class Count:
     def visit(self, agent_ids: Sequence[str]) -> None:
         """Count agents as of now; the ids ascend from call to call."""
         registry, wanted, current = self._registry, self._wanted, self._current
-        silent, applied = registry.liveness(self._namespace).silent, list[int]()
+        is_silent, applied = registry.liveness(self._namespace).is_silent, list[int]()
         outcomes, states, compact = self._progress.outcomes, self._states, registry.rows.compact
         for agent_id in agent_ids:
             if wanted is not None and not wanted(agent_id):
@@ -69,7 +69,7 @@ class Count:
                 state = known.value
             elif not current and self._went_on(compact(agent_id)):
                 state = "passed"
-            elif agent_id in silent:
+            elif is_silent(agent_id):
                 state = "silent"
             else:
                 state = "pending" if known is None else "applying"
@@ -132,9 +132,11 @@ async def count_agents(
 async def _count_at_once(
     namespace: str, progress: VersionProgress, registry: Registry, clock: IReactorTime, per_turn: int
 ) -> Counted:
-    members, outcomes = registry.rows.members_of(namespace), progress.outcomes
-    states = AgentStates.of(outcomes, members, registry.liveness(namespace).silent)
-    counts = Counter({state: states.count(state) for state in ("applied", *_BEHIND)})
+    outcomes = progress.outcomes
+    states = AgentStates.of(registry.rows.members_of(namespace), registry.liveness(namespace), outcomes)
+    counts = Counter(applied=progress.applied, failed=progress.failed)
+    counts.update({state: states.count(state) for state in ("silent", "applying")})
+    counts["pending"] = registry.count(namespace) - counts.total()
     summary = _summary(namespace, progress, counts, progress.times.ranked())
     behind = list[LaggingAgent]()
     for state in _BEHIND:

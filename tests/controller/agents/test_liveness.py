@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,11 +13,27 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.changes import RETIRED, REVISION, Change
 from confd.controller.agents.liveness import FleetLiveness, Liveness, silent_after
+from confd.controller.agents.rows import KnownAgents
 from confd.runtime.signal import Signal
+from confd.testing.examples import an_agent
 from tests.budgets import budget
 
 AGENTS, NAMESPACES = st.sampled_from("ab"), st.sampled_from(["default", "blue"])
 INTERVALS = st.sampled_from([1, 4])
+
+
+class Fleet:
+    """Agents that are named by their namespace, and their liveness."""
+
+    def __init__(self, clock: Clock, poll_interval: Callable[[str], float]) -> None:
+        self.changes, self.rows = Signal(), KnownAgents()
+        self.liveness = FleetLiveness(clock.seconds, poll_interval, False, self.changes)
+        self.liveness.load(self.rows)
+
+    def hear(self, namespace: str, name: str = "a") -> bool:
+        """Note a sign of life of an agent, which may be new."""
+        agent = self.rows.compact(f"{namespace}-{name}")
+        return self.liveness.heard(agent or self.rows.put(an_agent(f"{namespace}-{name}", namespace=namespace)))
 
 
 class LivenessMachine(RuleBasedStateMachine):
@@ -24,14 +41,15 @@ class LivenessMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock, changes = Clock(), Signal()
+        self.clock = Clock()
         #: The model: when each agent was heard of, and the agents that were found to be silent since.
         self.heard: dict[tuple[str, str], float] = {}
         self.silent: set[tuple[str, str]] = set()
         self.intervals, self.fallen = {"default": 4, "blue": 4}, set[tuple[str, str]]()
         self.looks: defaultdict[str, int] = defaultdict(int)
-        changes.add(lambda *key: self.fallen.add(key))
-        self.liveness = FleetLiveness(self.clock.seconds, self.poll_interval, False, changes)
+        self.fleet = Fleet(self.clock, self.poll_interval)
+        self.liveness = self.fleet.liveness
+        self.fleet.changes.add(lambda namespace, agent_id: self.fallen.add((namespace, agent_id[-1])))
 
     def poll_interval(self, namespace: str) -> float:
         self.looks[namespace] += 1
@@ -46,13 +64,13 @@ class LivenessMachine(RuleBasedStateMachine):
     def hear(self, namespace: str, agent_id: str) -> None:
         key = namespace, agent_id
         new = key not in self.heard or key in self.silent
-        assert self.liveness.heard(namespace, agent_id) == new
+        assert self.fleet.hear(namespace, agent_id) == new
         self.heard[key] = self.clock.seconds()
         self.silent.discard(key)
 
     @rule(namespace=NAMESPACES, agent_id=AGENTS)
     def leave(self, namespace: str, agent_id: str) -> None:
-        self.liveness.left(namespace, agent_id)
+        self.fleet.rows.remove(f"{namespace}-{agent_id}")
         self.heard.pop((namespace, agent_id), None)
         self.silent.discard((namespace, agent_id))
 
@@ -71,8 +89,7 @@ class LivenessMachine(RuleBasedStateMachine):
         """All agents count as heard of now."""
         self.intervals = intervals
         self.heard, self.silent = dict.fromkeys(self.heard, self.clock.seconds()), set()
-        ids = {namespace: [each for name, each in self.heard if name == namespace] for namespace in intervals}
-        self.liveness.load(ids)
+        self.liveness.load(self.fleet.rows)
 
     @rule(seconds=st.sampled_from([1, 2, 4]))
     def sweep(self, seconds: int) -> None:
@@ -88,7 +105,10 @@ class LivenessMachine(RuleBasedStateMachine):
         """A reader gets the present state, however long the next sweep takes."""
         there = self.liveness.of(namespace)
         self.silent |= {key for key in self.due() if key[0] == namespace}
-        assert there.silent == {agent_id for name, agent_id in self.silent if name == namespace}
+        assert there.silent == {f"{name}-{agent_id}" for name, agent_id in self.silent if name == namespace}
+        for name, agent_id in self.heard:
+            if name == namespace:
+                assert there.is_silent(f"{name}-{agent_id}") == ((name, agent_id) in self.silent)
 
     @invariant()
     def agents_are_counted(self) -> None:
@@ -108,16 +128,17 @@ class LivenessTests(SynchronousTestCase):
         )
 
     def test_shorter_interval_is_seen_at_once(self) -> None:
-        clock, changes, fallen = Clock(), Signal(), list[tuple[str, str]]()
-        changes.add(lambda *key: fallen.append(key))
+        clock, fallen = Clock(), list[tuple[str, str]]()
         intervals = {"default": 30, "blue": 30}
-        liveness = FleetLiveness(clock.seconds, lambda name: intervals.get(name, intervals["default"]), False, changes)
+        fleet = Fleet(clock, lambda name: intervals.get(name, intervals["default"]))
+        fleet.changes.add(lambda *key: fallen.append(key))
+        liveness = fleet.liveness
         for kind, subject, left in (
             (REVISION, "blue", {"default": 30, "blue": 1}),
             (RETIRED, "blue", {"default": 1}),
             (REVISION, "default", {"default": 1}),
         ):
-            liveness.heard("blue", "a")
+            fleet.hear("blue")
             clock.advance(1)
             liveness.sweep()
             intervals.clear()
@@ -125,7 +146,7 @@ class LivenessTests(SynchronousTestCase):
             liveness.apply(Change(1, kind, subject, None))
             clock.advance(5)
             liveness.sweep()
-            self.assertEqual(fallen, [("blue", "a")])
+            self.assertEqual(fallen, [("blue", "blue-a")])
             fallen.clear()
             intervals.update({"default": 30, "blue": 30})
 
@@ -137,25 +158,28 @@ class LivenessTests(SynchronousTestCase):
             looks.append(namespace)
             return 30.0
 
-        liveness = FleetLiveness(clock.seconds, poll_interval, False, Signal())
+        fleet = Fleet(clock, poll_interval)
         names = [f"n{number}" for number in range(100)]
         for _ in range(10):
             for name in names:
-                liveness.heard(name, "a")
+                fleet.hear(name)
             for _ in range(30):
                 clock.advance(1)
-                liveness.sweep()
+                fleet.liveness.sweep()
         # 300 sweeps: a look at every namespace would ask 30,000 times.
         self.assertLess(len(looks), 2 * 100 * (1 + 300 / 60))
 
     def test_loaded_agents_are_looked_at_in_groups(self) -> None:
         """A million agents that count as heard of in one moment do not fall silent, or go on, in one turn."""
-        liveness = Liveness.loaded(map(str, range(20)), 100.0, together=4)
+        rows = KnownAgents()
+        for number in range(20):
+            rows.put(an_agent(str(number)))
+        liveness = Liveness.loaded(rows.members_of("default"), 100.0, together=4)
         self.assertEqual((len(liveness), liveness.live), (20, 20))
         looked, before = [], 60.0
         while before <= 100:
-            for agent_id in range(0, 20, 2):
-                liveness.heard(str(agent_id), before + 90)
+            for number in range(0, 20, 2):
+                liveness.heard(number, before + 90)
             groups = {time: list(group) for time, group in liveness._groups.items()}
             self.assertEqual(liveness.sweep(before), [])
             looked.append(sum(len(group) for time, group in groups.items() if time <= before))
@@ -166,14 +190,17 @@ class LivenessTests(SynchronousTestCase):
 
     def test_agents_that_come_and_go_leave_nothing(self) -> None:
         """An agent that left is in no group once its time has come, however often it came back."""
-        liveness = Liveness()
+        rows = KnownAgents()
+        rows.put(an_agent("a"))
+        rows.put(an_agent("b"))
+        liveness = Liveness(rows.members_of("default"))
         for second in range(50):
-            liveness.heard("a", float(second))
-            liveness.left("a")
-            liveness.heard("b", float(second))
-        liveness.heard("a", 50.0)
+            liveness.heard(0, float(second))
+            liveness.clear(0)
+            liveness.heard(1, float(second))
+        liveness.heard(0, 50.0)
         liveness.sweep(49.5)
         self.assertEqual(len([each for group in liveness._groups.values() for each in group]), 2)
-        liveness.heard("a", 60.0)
+        liveness.heard(0, 60.0)
         liveness.sweep(60.0)
-        self.assertEqual([each for group in liveness._groups.values() for each in group], ["a"])
+        self.assertEqual([each for group in liveness._groups.values() for each in group], [0])

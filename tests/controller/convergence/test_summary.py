@@ -37,11 +37,21 @@ class Fleet:
     """What a summary needs of the registry."""
 
     def __init__(self) -> None:
-        self.rows, self.there = KnownAgents(), Liveness()
+        self.rows = KnownAgents()
+        self.there = Liveness(self.rows.members_of("default"))
         self.find = self.rows.find
 
     def liveness(self, namespace: str) -> Liveness:
         return self.there
+
+    def count(self, namespace: str) -> int:
+        return len(self.there)
+
+    def hear(self, agent_id: str, at: float) -> None:
+        """Note a sign of life."""
+        agent = self.rows.compact(agent_id)
+        assert agent is not None
+        self.there.heard(agent.number, at)
 
     def get(self, agent_id: str) -> AgentRecord:
         found = self.find(agent_id)
@@ -85,7 +95,7 @@ class SummaryTests(SynchronousTestCase):
             if outcome is not None:
                 progress.record(agent_id, VersionOutcome(outcome, NOON, "why" if number else "", took=float(number)))
         for agent_id in sorted(agents, key=lambda each: not agents[each][2]):
-            fleet.there.heard(agent_id, float(not agents[agent_id][2]))
+            fleet.hear(agent_id, float(not agents[agent_id][2]))
         fleet.there.sweep(1.0)
         states = {
             agent_id: expected(*state, current)
@@ -121,7 +131,7 @@ class SummaryTests(SynchronousTestCase):
         for number in range(MAX_BEHIND + 5):
             agent_id = f"{number:03}"
             fleet.rows.put(an_agent(agent_id))
-            fleet.there.heard(agent_id, 0.0)
+            fleet.hear(agent_id, 0.0)
         counting = Deferred.fromCoroutine(
             count_agents("default", fleet.progress(), True, fleet, Clock())  # type: ignore[arg-type]
         )
@@ -134,6 +144,7 @@ class SummaryTests(SynchronousTestCase):
         fleet, clock, many = Fleet(), Clock(), 3 * MAX_SORTED_IDS // 2
         for number in reversed(range(many)):
             fleet.rows.put(an_agent(f"{number:05}"))
+            fleet.hear(f"{number:05}", 0.0)
         progress = fleet.progress()
         for number in range(250):
             progress.record(f"{number:05}", VersionOutcome(ReportState.APPLIED, NOON))
