@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -59,6 +60,10 @@ class ReportResponse(msgspec.Struct):
     """The milliseconds over which the agent spreads its next report."""
 
     report_window_ms: int
+
+
+#: Most reports name one of a few versions.
+_parse_tag = lru_cache(1024)(Tag.parse)
 
 
 @define(eq=False)
@@ -124,6 +129,6 @@ def _report(body: ReportRequest) -> Report:
 
 def _tag(text: str, name: str) -> Tag:
     try:
-        return Tag.parse(text)
+        return _parse_tag(text)
     except ValueError as error:
         raise Malformed("bad_field", f"{name}: {error}.", [{"pointer": f"/{name}", "message": str(error)}]) from None
