@@ -20,6 +20,9 @@ _LONGEST_ERROR, _LONGEST_MS = 1024, 86_400_000
 class ReportState(enum.Enum):
     """The state of a configuration on an agent."""
 
+    #: Each report looks its state up, and an enumeration computes its hash in Python.
+    __hash__ = object.__hash__
+
     APPLYING = "applying"
     #: Read back from the worker, or taken at its 200 where it cannot be.
     APPLIED = "applied"

@@ -192,10 +192,12 @@ class Registry(Service):
         agent, report = self.rows.compact(received.agent_id), received.report
         if agent is None or agent.namespace != received.namespace:
             return False
-        before, last = agent.session, agent.reported_at
-        # The row may hold this report, and later ones, since before the change was heard of.
-        if (last is None or received.at > last) and "" != before != report.session != "":
-            self.duplicates.turned(agent.id, before, report.session)
+        before = agent.session
+        if "" != before != report.session != "":
+            last = agent.reported_at
+            # The row may hold this report, and later ones, since before the change was heard of.
+            if last is None or received.at > last:
+                self.duplicates.turned(agent.id, before, report.session)
         agent.reported(report, received.at)
         self.newcomers.proven(agent.id)
         self._liveness.heard(agent)

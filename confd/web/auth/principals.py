@@ -22,6 +22,9 @@ CLUSTER = ""
 class Permission(enum.Enum):
     """What a caller may do."""
 
+    #: Each request looks permissions up, and an enumeration computes its hash in Python.
+    __hash__ = object.__hash__
+
     AGENT_SERVE = "agent.serve"
     CONFIG_READ = "config.read"
     AGENTS_READ = "agents.read"
@@ -46,6 +49,8 @@ POLL = (Permission.AGENT_SERVE, Permission.CONFIG_READ)
 
 class Role(enum.Enum):
     """A set of permissions: see L{permissions_of}."""
+
+    __hash__ = object.__hash__
 
     AGENT = "agent"
     VIEWER = "viewer"
