@@ -226,6 +226,12 @@ class BoundedChannel(HTTPChannel):
 
         Wait until the client has taken the response before: otherwise responses would pile up.
         """
+        if self.persistent and not (self.more or self._waitingForTransport):
+            # Nothing waits: Twisted would also look for bytes to read, and resume a transport that is not paused.
+            self.requests.remove(request)
+            self._handlingRequest = False
+            self.setTimeout(self._savedTimeOut)
+            return
         if not (self.persistent and self.more):
             super().requestDone(request)
         elif self._waitingForTransport:
