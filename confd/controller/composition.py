@@ -162,7 +162,8 @@ def compose(
     report_intake = ReportIntake(store, registry, convergence, reactor, now)
     policies, throttle = Policies(store), Throttle(reactor, settings.login_failures)
     freezes = Freezes(store, now, policies.is_freeze_exempt)
-    driver = RolloutDriver(store, registry, reactor, now, freezes.frozen_until)
+    offload = Offload(in_threads_of(reactor))
+    driver = RolloutDriver(store, registry, reactor, now, offload, freezes.frozen_until)
     views = RolloutViews(store, driver)
     shown = partial(snapshot.only, settings.metrics_namespaces)
     pending = PendingChanges(store, shown)
@@ -206,12 +207,12 @@ def compose(
     for each in publishers.broker_publishers:
         each.broker.watch(each.broker_returned)
     configs, reader = Configs(store, schema, feed, now), ConfigReader(snapshot, feed)
-    rollouts = Rollouts(store, driver, views, snapshot, reader, registry, feed, now)
+    rollouts = Rollouts(store, driver, views, snapshot, reader, registry, feed, now, offload)
     driver.considerations.add(event_feed.rollout_changed)
     for follower in (convergence, event_feed, driver, rollouts):
         registry.changes.add(follower.agent_changed)
     rollout_starts, places = RolloutStarts(rollouts, convergence), Places(registry, reader, store, store)
-    offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, now, exports.wake)
+    audit_log = AuditLog(store, reactor, now, exports.wake)
     changes = ChangeRequests(store, configs, rollouts, snapshot, feed, offload, now)
     proposals = Proposals(changes, policies, snapshot)
     change_schedule, ends = ChangeSchedule(reactor, pending, changes, now), StreamEnds(reactor, now, feed, random)
@@ -255,10 +256,10 @@ def compose(
         PlansApi(rollouts),
         HistoryApi(store, store, store, store, reader, offload),
         NamespacesApi(configs, snapshot, reader, registry, offload, reactor),
-        ClusterApi(configs, identity, snapshot, registry, herd, store),
+        ClusterApi(configs, identity, snapshot, registry, herd, store, reactor),
         ImportsApi(configs, reader, publishers.published, offload),
         AgentsApi(registry, reader, feed, convergence, reactor),
-        PrometheusApi(registry, snapshot, reader, offload),
+        PrometheusApi(registry, snapshot, reader, offload, reactor),
         ReportsApi(report_intake, registry, reader),
         ConvergenceApi(convergence, reader),
         CertificatesApi(Certificates(store, convergence, registry, identity, now, in_threads_of(reactor)), reader),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from confd.controller.agents.liveness import SILENT
 from confd.controller.agents.registry import Registry
+from confd.controller.agents.selection import AGENTS_PER_TURN
 from confd.controller.configs.publishers import BrokerPublisher
 from confd.controller.configs.snapshot import Snapshot
 from confd.controller.convergence.metrics import PropagationMetrics
@@ -90,19 +91,15 @@ def _of_agents(
     convergence: Convergence,
     shown: Callable[[], Collection[str]],
 ) -> None:
-    def agents() -> Values:
-        names = set(shown())
+    def agents() -> Iterator[Values | None]:
+        names = list(shown())
         counts = Counter({(name, state): 0 for name in names for state in STATES})
-        silent = {agent_id for name in names for agent_id in registry.liveness(name).silent}
-        counts.update(
-            (
-                each.namespace,
-                SILENT if each.id in silent else "pending" if each.report is None else each.report.state.value,
-            )
-            for each in registry.rows.all()
-            if each.namespace in names
-        )
-        return counts
+        for name in names:
+            for found in registry.rows.slices(name, AGENTS_PER_TURN):
+                state_of = registry.liveness(name).state_of
+                counts.update((name, state_of(each.id, each.report) or "pending") for each in found)
+                yield None
+        yield counts
 
     def current() -> Values:
         found = {}

@@ -27,10 +27,12 @@ ProcessCollector(registry=_registry)
 def expose(registered: Sequence[RegisteredMetric]) -> Iterator[bytes]:
     """Yield the text of metrics, and of the resources of this process, in parts that each take little time."""
     for each in registered:
-        for number, family in enumerate(_families(each)):
-            text = generate_latest(_Part(family))
+        described = False
+        for family in _families(each):
+            text = b"" if family is None else generate_latest(_Part(family))
             # Only the first part keeps the lines HELP and TYPE.
-            yield text.split(b"\n", 2)[2] if number else text
+            yield text.split(b"\n", 2)[2] if described and text else text
+            described = described or family is not None
     yield generate_latest(_registry)
 
 
@@ -44,16 +46,21 @@ class _Part(Collector):
         return [self.family]
 
 
-def _families(metric: RegisteredMetric) -> Iterator[Metric]:
-    """Yield a metric in one or more parts."""
+def _families(metric: RegisteredMetric) -> Iterator[Metric | None]:
+    """Yield a metric in one or more parts, and C{None} after each step to its values."""
     if isinstance(metric.source, Histogram):
         yield from _histogram(metric, metric.source)
         return
-    for part in _parts(metric.source()):
-        family = _FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels)
-        for values, value in part:
-            family.add_metric((values,) if isinstance(values, str) else values, value)
-        yield family
+    source = metric.source()
+    for found in [source] if isinstance(source, Mapping) else source:
+        if found is None:
+            yield None
+            continue
+        for part in _parts(found):
+            family = _FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels)
+            for values, value in part:
+                family.add_metric((values,) if isinstance(values, str) else values, value)
+            yield family
 
 
 def _histogram(metric: RegisteredMetric, histogram: Histogram) -> Iterator[Metric]:

@@ -15,6 +15,9 @@ from confd.runtime.histogram import Histogram
 #: is Any, as C{Mapping} is invariant in it.
 Values = Mapping[Any, float]
 
+#: Values, or the steps that find them.
+Read = Values | Iterator[Values | None]
+
 #: Series to render at a time.
 MAX_PART_SERIES = 50
 
@@ -30,13 +33,13 @@ class RegisteredMetric:
     """
     A registered metric.
 
-    @ivar source: returns the values, or holds them.
+    @ivar source: returns the values, or holds them: see L{Metrics.gauge}.
     """
 
     kind: MetricKind
     name: str
     help: str
-    source: Callable[[], Values] | Histogram
+    source: Callable[[], Read] | Histogram
     labels: tuple[str, ...]
 
 
@@ -49,11 +52,12 @@ class Metrics:
     def __attrs_post_init__(self) -> None:
         self.gauge("confd_build_info", "Version of confd.", lambda: {confd.__version__: 1}, "version")
 
-    def gauge(self, name: str, help: str, read: Callable[[], Values], *labels: str) -> None:
+    def gauge(self, name: str, help: str, read: Callable[[], Read], *labels: str) -> None:
         """
         Register a gauge.
 
-        @param read: returns the values by the values of C{labels}; without labels the key is C{()}.
+        @param read: returns the values by the values of C{labels}; without labels the key is C{()}. Where that takes
+            long, it yields C{None} after each step of some milliseconds, and the values at last.
         """
         self._registered.append(RegisteredMetric(MetricKind.GAUGE, name, help, read, labels))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from itertools import islice
 
 from attrs import evolve
 from twisted.application.service import Service
@@ -273,12 +272,6 @@ class Registry(Service):
         """Return what people see of an agent."""
         state = self.liveness(record.namespace).state_of(record.id, record.report)
         return AgentStatus(record, state, record.id in self.duplicates, self.labels.of(record))
-
-    def page(self, namespace: str, limit: int, after: str, state: str | None) -> list[AgentRecord]:
-        """Return at most C{limit} agents of a namespace, in a state if one is named, by id, after C{after}."""
-        agents, state_of = self.rows.after(namespace, after), self.liveness(namespace).state_of
-        wanted = (each for each in agents if state is None or state_of(each.id, each.report) == state)
-        return [each.record() for each in islice(wanted, limit)]
 
     def liveness(self, namespace: str) -> Liveness:
         """Return the liveness of the agents of a namespace, as of now."""

@@ -53,6 +53,10 @@ class KnownAgents:
         """Return all agents."""
         return self._agents.values()
 
+    def namespaces(self) -> Collection[str]:
+        """Return the namespaces that have agents, or had some."""
+        return list(self.members)
+
     def polled(self, agent_id: str, at: datetime) -> CompactAgent | None:
         """Note a poll, and return the agent; C{None} if it is unknown."""
         agent = self._agents.get(agent_id)
@@ -88,6 +92,22 @@ class KnownAgents:
             return None
         self.members[agent.namespace].remove(agent)
         return agent.record()
+
+    def slices(self, namespace: str, size: int, after: str = "") -> Iterator[Sequence[CompactAgent]]:
+        """
+        Yield the agents of a namespace by id, in slices; the last slice is smaller than the others, or empty.
+
+        Agents may change between two slices. An agent that stays comes once; an agent that comes or leaves may be left
+        out.
+
+        @param size: agents of a slice.
+        @param after: the id before the first one.
+        """
+        found: Sequence[CompactAgent] = list(islice(self.after(namespace, after), size))
+        yield found
+        while len(found) == size:
+            found = list(islice(self.after(namespace, found[-1].id), size))
+            yield found
 
     def ids_after(self, namespace: str, agent_id: str, limit: int) -> Sequence[str]:
         """Return the ids of at most C{limit} agents of a namespace that follow an id, in order."""

@@ -1,16 +1,33 @@
-"""The agents that a selector matches."""
+"""Look at many agents, and let the reactor run in between."""
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from confd.codec.selectors import Selector, matches
+from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.registry import Registry
 from confd.reports import AgentRecord
 
-#: Agents that are compared with a selector in one turn of the reactor: a few milliseconds.
+#: Agents that one turn of the reactor looks at: a few milliseconds, where it compares each with a selector.
 AGENTS_PER_TURN = 500
+
+
+async def walk_agents(
+    registry: Registry, clock: IReactorTime, namespace: str, after: str = ""
+) -> AsyncIterator[Sequence[CompactAgent]]:
+    """
+    Yield the agents of a namespace in slices, each in a turn of the reactor: see L{KnownAgents.slices}.
+
+    A small namespace takes the present turn only.
+    """
+    for agents in registry.rows.slices(namespace, AGENTS_PER_TURN, after):
+        yield agents
+        if len(agents) == AGENTS_PER_TURN:
+            await deferLater(clock, 0)
 
 
 async def select_agents(
@@ -29,13 +46,15 @@ async def select_agents(
     @param after: the id before the first one.
     @param state: leaves out agents in other states.
     """
-    if not selector.requirements and limit is not None:
-        return registry.page(namespace, limit, after, state)
     found: list[AgentRecord] = []
-    while True:
-        page = registry.page(namespace, AGENTS_PER_TURN, after, state)
-        found += [each for each in page if matches(registry.labels.of(each), selector)]
-        if len(page) < AGENTS_PER_TURN or (limit is not None and len(found) >= limit):
-            return found[:limit]
-        after = page[-1].id
-        await deferLater(clock, 0)
+    async for agents in walk_agents(registry, clock, namespace, after):
+        state_of = registry.liveness(namespace).state_of
+        for agent in agents:
+            if state is not None and state_of(agent.id, agent.report) != state:
+                continue
+            record = agent.record()
+            if matches(registry.labels.of(record), selector):
+                found.append(record)
+                if len(found) == limit:
+                    return found
+    return found

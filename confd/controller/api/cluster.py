@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 import msgspec
 from attrs import define
+from twisted.internet.interfaces import IReactorTime
 
 from confd.codec.headers import rfc3339
+from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.registry import Registry
+from confd.controller.agents.selection import walk_agents
 from confd.controller.api.change_options import Comment, bad_field
 from confd.controller.api.cluster_schemas import ClusterBody, ClusterChangeBody, ControllerItem, KeyRotationBody
 from confd.controller.configs.herd import HerdBudget
@@ -20,7 +23,6 @@ from confd.controller.configs.snapshot import Snapshot
 from confd.errors import Conflict, Unavailable
 from confd.interfaces.controllers import ControllerRecord, IControllers
 from confd.model import DEFAULT_NAMESPACE, Tag
-from confd.reports import AgentRecord
 from confd.web.api.endpoint import Call, endpoint
 from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import Docs
@@ -57,6 +59,7 @@ class ClusterApi:
     _registry: Registry
     _herd: HerdBudget
     _store: IControllers
+    _clock: IReactorTime
 
     @endpoint(
         "GET",
@@ -71,7 +74,7 @@ class ClusterApi:
         ahead: list[int] = []
         foreign: dict[str, list[int]] = {}
         own = self._identity.current()
-        for record, cluster_id, holds in self._held(own.cluster_id):
+        async for record, cluster_id, holds in self._held(own.cluster_id):
             if cluster_id != own.cluster_id:
                 foreign.setdefault(cluster_id, []).append(holds.epoch)
             elif self._is_ahead(record, holds):
@@ -149,7 +152,7 @@ class ClusterApi:
         wanted: NewEpoch = call.body
         own = self._identity.current()
         meant = cluster_id or own.cluster_id
-        known = [holds.epoch for _, its_id, holds in self._held(own.cluster_id) if its_id == meant]
+        known = [holds.epoch async for _, its_id, holds in self._held(own.cluster_id) if its_id == meant]
         epoch = wanted.epoch or min(max([own.epoch, *known]) + 1, EPOCH_MAX)
         done = f"the epoch is {epoch} now"
         if cluster_id is not None:
@@ -170,17 +173,19 @@ class ClusterApi:
             "namespaces": [{"name": each.namespace, "version": each.version, "epoch": each.epoch} for each in made],
         }
 
-    def _held(self, own: str) -> Iterator[tuple[AgentRecord, str, Tag]]:
+    async def _held(self, own: str) -> AsyncIterator[tuple[CompactAgent, str, Tag]]:
         """What agents said that their workers have, with the cluster that it is of; what cannot be is left out."""
-        for record in (each.record() for each in self._registry.rows.all() if each.report and each.report.holds):
-            holds = record.report.holds if record.report else None
-            if record.report is None or holds is None or not holds.cluster or holds.epoch > EPOCH_BELIEVED:
-                continue
-            cluster_id = record.report.holds_cluster_id or (own if own.startswith(holds.cluster) else "")
-            if cluster_id.startswith(holds.cluster):
-                yield record, cluster_id, holds
+        for namespace in self._registry.rows.namespaces():
+            async for agents in walk_agents(self._registry, self._clock, namespace):
+                for agent in agents:
+                    holds = None if agent.report is None else agent.report.holds
+                    if agent.report is None or holds is None or not holds.cluster or holds.epoch > EPOCH_BELIEVED:
+                        continue
+                    cluster_id = agent.report.holds_cluster_id or (own if own.startswith(holds.cluster) else "")
+                    if cluster_id.startswith(holds.cluster):
+                        yield agent, cluster_id, holds
 
-    def _is_ahead(self, record: AgentRecord, holds: Tag) -> bool:
+    def _is_ahead(self, record: CompactAgent, holds: Tag) -> bool:
         # The candidate of a rollout is above the current version.
         lane = self._snapshot.lane(record.namespace)
         newest = self._snapshot.find(record.namespace) if lane is None else lane.encoded

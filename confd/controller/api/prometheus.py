@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 from attrs import define, frozen
+from twisted.internet.interfaces import IReactorTime
 
 from confd.codec.headers import entity_tags
 from confd.controller.agents.registry import Registry
+from confd.controller.agents.selection import walk_agents
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.snapshot import Snapshot
 from confd.errors import Forbidden, NotFound, Unavailable
 from confd.model import DEFAULT_NAMESPACE
+from confd.reports import AgentRecord
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Answer, Call, Scope, endpoint
 from confd.web.auth.principals import Permission
@@ -67,6 +70,7 @@ class PrometheusApi:
     _snapshot: Snapshot
     _reader: ConfigReader
     _offload: Offload
+    _clock: IReactorTime
 
     @endpoint(
         "GET",
@@ -89,7 +93,7 @@ class PrometheusApi:
 
         Silent agents stay in the list, so that Prometheus shows them as down. The address is a claim of the agent.
         """
-        targets = self._targets(await self._namespaces(call))
+        targets = [each for name in await self._namespaces(call) for each in await self._targets(name)]
         body, tag = await self._offload.run(_TARGET_BYTES * len(targets), _encode, targets)
         headers = {"ETag": f'"{tag}"'}
         known = call.header("If-None-Match")
@@ -108,22 +112,21 @@ class PrometheusApi:
         await self._reader.require(wanted)
         return {wanted}
 
-    def _targets(self, namespaces: set[str]) -> Sequence[_Target]:
-        reader = self._registry.labels
-        return [
-            _Target(
-                each.advertise,
-                {
-                    "id": each.id,
-                    "hostname": each.hostname,
-                    "namespace": each.namespace,
-                    "strategy": each.strategy,
-                },
-                {**reader.declared(each).labels, **each.labels_set},
-            )
-            for each in (found.record() for found in self._registry.rows.all() if found.advertises)
-            if each.namespace in namespaces
-        ]
+    async def _targets(self, namespace: str) -> Sequence[_Target]:
+        found = list[_Target]()
+        async for agents in walk_agents(self._registry, self._clock, namespace):
+            found += [self._target(each.record()) for each in agents if each.advertises]
+        return found
+
+    def _target(self, agent: AgentRecord) -> _Target:
+        fields = {
+            "id": agent.id,
+            "hostname": agent.hostname,
+            "namespace": agent.namespace,
+            "strategy": agent.strategy,
+        }
+        labels = {**self._registry.labels.declared(agent).labels, **agent.labels_set}
+        return _Target(agent.advertise, fields, labels)
 
 
 def _encode(targets: Sequence[_Target]) -> tuple[bytes, str]:

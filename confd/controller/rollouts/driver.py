@@ -18,6 +18,7 @@ from confd.changes import AGENT, EXPOSED, RETIRED, ROLLOUT, Change, Contents, La
 from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.liveness import silent_after
 from confd.controller.agents.registry import Registry
+from confd.controller.agents.selection import walk_agents
 from confd.controller.interfaces import IControllerStore
 from confd.controller.rollouts.decide import Clocks, Counts, Surroundings, Transition, count, decide
 from confd.controller.rollouts.hearing import Hearing
@@ -28,9 +29,13 @@ from confd.interfaces import IChangeListener
 from confd.reports import AgentRecord
 from confd.rollouts.rollout import Member, Rollout
 from confd.rollouts.steps import RolloutStep
+from confd.runtime.offload import Offload
 from confd.runtime.signal import Signal
 from confd.runtime.timing import Periodic
 from confd.runtime.waiters import Waiters
+
+#: Bytes by which an agent counts for L{Offload}: a thread chooses among a thousand agents and more.
+AGENT_BYTES = 10
 
 #: Seconds between two considerations: without news, and with news at least.
 ROUND_INTERVAL_SECONDS, NEWS_INTERVAL_SECONDS = 1.0, 0.2
@@ -106,14 +111,16 @@ class RolloutDriver(Service):
         registry: Registry,
         clock: IReactorTime,
         now: Callable[[], datetime],
+        offload: Offload,
         frozen_until: Callable[[str], datetime | None] = lambda namespace: None,
     ) -> None:
         """
         @param now: returns the wall-clock time.
+        @param offload: chooses among many agents.
         @param frozen_until: returns when the freeze of a namespace ends; C{None} while none is active.
         """
         self._store, self._registry, self._clock, self._now = store, registry, clock, now
-        self.frozen_until = frozen_until
+        self._offload, self.frozen_until = offload, frozen_until
         self._hearing = Hearing(clock, now, store, lambda: registry.lost_controller)
         self._watched: dict[str, Watched] = {}
         self._not_before = 0.0
@@ -191,14 +198,15 @@ class RolloutDriver(Service):
         silent = unheard if believed else frozenset[str]()
         return Surroundings(silent, unheard, frozenset(self._registry.duplicates.ids()))
 
-    def agents(self, namespace: str) -> Sequence[PoolAgent]:
-        """Return the agents of a namespace that have reported."""
+    async def agents(self, namespace: str) -> Sequence[PoolAgent]:
+        """Return the agents of a namespace that have reported; let the reactor run in between."""
         around = self.surroundings(namespace)
         labels = self._registry.labels.of
         return [
             PoolAgent(agent, labels, agent.id not in around.unheard, agent.id not in around.duplicates)
-            for agent in self._registry.rows.all()
-            if agent.namespace == namespace and agent.report is not None
+            async for agents in walk_agents(self._registry, self._clock, namespace)
+            for agent in agents
+            if agent.report is not None
         ]
 
     def is_fit(self, record: AgentRecord) -> bool:
@@ -275,8 +283,10 @@ class RolloutDriver(Service):
     async def _attempt(
         self, rollout: Rollout, members: Sequence[Member], due: Transition, around: Surroundings, clocks: Clocks
     ) -> None:
-        agents = self.agents(rollout.namespace) if due.to in ("next", "more") else ()
-        if due.to == "more" and not can_add(rollout, members, agents):
+        agents = await self.agents(rollout.namespace) if due.to in ("next", "more") else ()
+        if due.to == "more" and not await self._offload.run(
+            AGENT_BYTES * len(agents), can_add, rollout, members, agents
+        ):
             return
         now = self._now()
         attempt = Attempt("confd", "", "rollout", rollout.namespace, "", now)

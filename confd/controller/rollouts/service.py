@@ -19,17 +19,18 @@ from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.controller.feed import Feed
 from confd.controller.interfaces import IRolloutStore
 from confd.controller.rollouts import transitions
-from confd.controller.rollouts.driver import RolloutDriver
-from confd.controller.rollouts.picking import next_wave, salt_of
+from confd.controller.rollouts.driver import AGENT_BYTES, RolloutDriver
+from confd.controller.rollouts.picking import PoolAgent, next_wave, salt_of
 from confd.controller.rollouts.plans import BUILT_IN, PlanSpec, check_name, parse_plan, plan_body, resolve
 from confd.controller.rollouts.views import RolloutView, RolloutViews
 from confd.controller.store.rollout_rules import pick
 from confd.errors import ConfdError
 from confd.model import Draft
 from confd.rollouts.errors import no_eligible_agent, rollout_active, unknown_plan
-from confd.rollouts.plan import SUPERSEDE
+from confd.rollouts.plan import SUPERSEDE, RolloutPlan
 from confd.rollouts.rollout import CheckVerdict, Rollout
 from confd.rollouts.steps import Exposure, Judge, RolloutStep, Start, Stepped
+from confd.runtime.offload import Offload
 
 #: Agents of a wave that a preview names.
 SAMPLE = 5
@@ -70,6 +71,7 @@ class Rollouts:
     Starts and changes rollouts for people, and serves each caller its lane.
 
     @ivar now: returns the wall-clock time.
+    @ivar offload: chooses among many agents.
     """
 
     log = Logger()
@@ -82,6 +84,7 @@ class Rollouts:
     _registry: Registry
     _feed: Feed
     _now: Callable[[], datetime]
+    _offload: Offload
 
     async def served(self, namespace: str, header: str | None, agent_id: str) -> EncodedConfig:
         """
@@ -149,21 +152,9 @@ class Rollouts:
         @raise Unprocessable: C{plan_too_hasty}.
         """
         plan, _ = resolve(spec, self._interval(draft))
-        agents, number = self._driver.agents(draft.namespace), await self._store.next_rollout()
+        agents, number = await self._driver.agents(draft.namespace), await self._store.next_rollout()
         salt = salt_of(plan, draft.namespace, number)
-        members: dict[str, bool] = {}
-        waves: list[tuple[int, Sequence[str]]] = []
-        while len(waves) < plan.last_number:
-            found = next_wave(plan, len(waves), agents, members, salt)
-            if found is None:
-                raise no_eligible_agent()
-            wave, exposure = found
-            waves += [(len(members), ())] * (wave - 1 - len(waves))
-            kept = sum(agent_id in members for agent_id, _ in exposure.ranked)
-            whole = evolve(exposure, members=exposure.members - kept, at_once=None)
-            added, _ = pick(whole, [], {agent_id for agent_id, _ in exposure.ranked if agent_id not in members})
-            members |= added
-            waves.append((len(members), list(added)[:SAMPLE]))
+        waves = await self._offload.run(AGENT_BYTES * len(agents), _preview, plan, agents, salt)
         unfit = sum(not each.fit for each in agents)
         return Preview(waves, unfit, self._registry.count(draft.namespace) - len(agents))
 
@@ -174,7 +165,7 @@ class Rollouts:
         @raise Unprocessable: C{plan_too_hasty}.
         """
         plan, warnings = resolve(spec, self._interval(draft))
-        agents = self._driver.agents(draft.namespace)
+        agents = await self._driver.agents(draft.namespace)
 
         def prepare(number: int) -> tuple[int, Exposure]:
             found = next_wave(plan, 0, agents, (), salt_of(plan, draft.namespace, number))
@@ -202,7 +193,7 @@ class Rollouts:
         @param unless_held: raised if the rollout is not paused in a wave that holds; C{None} for no such condition.
         """
         namespace = await self._namespace(number)
-        around, agents = self._driver.surroundings(namespace), self._driver.agents(namespace)
+        around, agents = self._driver.surroundings(namespace), await self._driver.agents(namespace)
         judge = transitions.promote(wish.expected, to_all, around, agents)
         if unless_held is not None:
             judge = transitions.only_held(judge, unless_held)
@@ -295,3 +286,25 @@ class Rollouts:
             return
         committed = await self._store.detect(lane.rollout, agent_id, self._driver.is_fit(record), self._now())
         await self._feed.reached(committed.seq)
+
+
+def _preview(plan: RolloutPlan, agents: Sequence[PoolAgent], salt: str) -> Sequence[tuple[int, Sequence[str]]]:
+    """
+    Return the members after each wave, and some of the agents that the wave adds.
+
+    @raise Conflict: C{no_eligible_agent}.
+    """
+    members: dict[str, bool] = {}
+    waves: list[tuple[int, Sequence[str]]] = []
+    while len(waves) < plan.last_number:
+        found = next_wave(plan, len(waves), agents, members, salt)
+        if found is None:
+            raise no_eligible_agent()
+        wave, exposure = found
+        waves += [(len(members), ())] * (wave - 1 - len(waves))
+        kept = sum(agent_id in members for agent_id, _ in exposure.ranked)
+        whole = evolve(exposure, members=exposure.members - kept, at_once=None)
+        added, _ = pick(whole, [], {agent_id for agent_id, _ in exposure.ranked if agent_id not in members})
+        members |= added
+        waves.append((len(members), list(added)[:SAMPLE]))
+    return waves

@@ -152,7 +152,7 @@ class LoadTests(SynchronousTestCase):
         before.report("a7", 1)
         after = ControllerHarness(before.store)
         self.assertEqual(after.registry.count("default"), PAGE_ROWS + 1)
-        self.assertEqual([each.id for each in after.registry.page("default", 2, "a1", None)], ["a10", "a100"])
+        self.assertEqual(list(after.registry.rows.ids_after("default", "a1", 2)), ["a10", "a100"])
         self.assertEqual(after.convergence.progress("default", 1).applied, 1)
 
 

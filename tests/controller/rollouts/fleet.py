@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -31,6 +31,7 @@ from confd.model import DEFAULT_NAMESPACE, Draft, Tag
 from confd.reports import Report, ReportState
 from confd.rollouts.rollout import Member, Rollout
 from confd.rollouts.steps import Addition, Judge, NextStep, RolloutStep, Stepped
+from confd.runtime.offload import Offload
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
 
@@ -117,7 +118,8 @@ class SmallController:
         self.snapshot = Snapshot(identity.keys)
         self.registry = Registry(self.store, self.clock, self.now, self.snapshot.poll_interval)
         freezes = Freezes(self.store, self.now, lambda namespace: False)
-        self.driver = RolloutDriver(self.store, self.registry, self.clock, self.now, freezes.frozen_until)
+        offload = Offload(execute)
+        self.driver = RolloutDriver(self.store, self.registry, self.clock, self.now, offload, freezes.frozen_until)
         self.feed = Feed(
             self.clock,
             self.store,
@@ -128,7 +130,7 @@ class SmallController:
         self.store.surroundings = self.driver.surroundings
         reader, views = ConfigReader(self.snapshot, self.feed), RolloutViews(self.store, self.driver)
         self.rollouts = Rollouts(
-            self.store, self.driver, views, self.snapshot, reader, self.registry, self.feed, self.now
+            self.store, self.driver, views, self.snapshot, reader, self.registry, self.feed, self.now, offload
         )
         self.registry.changes.add(self.driver.agent_changed)
         self.registry.changes.add(self.rollouts.agent_changed)

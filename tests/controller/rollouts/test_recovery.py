@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
 from attrs import fields
+from twisted.internet.defer import Deferred
 
 from confd.audit import Attempt
 from confd.controller.rollouts.decide import Clocks, Surroundings, Transition
+from confd.controller.rollouts.picking import PoolAgent
 from confd.controller.rollouts.transitions import abort, judge_automatically, promote
 from confd.controller.store.change_log import ChangeLog
 from confd.errors import Conflict
@@ -56,10 +59,16 @@ class RaceTests(RolloutTestCase):
         ).value
         return stepped
 
+    def reported(self) -> Sequence[PoolAgent]:
+        """Return the agents that have reported."""
+        found = Deferred.fromCoroutine(self.harness.driver.agents("default"))
+        agents: Sequence[PoolAgent] = self.successResultOf(found)
+        return agents
+
     def gate(self) -> Judge:
         """Return a judge that was prepared for the gate of the present step."""
         seen, _ = self.successResultOf(self.harness.store.rollout(1))
-        agents = self.harness.driver.agents("default")
+        agents = self.reported()
         return judge_automatically(seen, Transition("next"), NOBODY, Clocks(10, 1), agents)
 
     def started(self) -> str:
@@ -99,7 +108,7 @@ class RaceTests(RolloutTestCase):
 
     def test_abort_and_promote(self) -> None:
         self.started()
-        agents = self.harness.driver.agents("default")
+        agents = self.reported()
         prepared = [promote('"r1.1"', False, NOBODY, agents), promote(None, True, NOBODY, agents)]
         self.step(abort(None))
         for judge in prepared:
@@ -110,7 +119,8 @@ class RaceTests(RolloutTestCase):
 
     def test_promote_and_abort(self) -> None:
         self.started()
-        self.step(promote(None, False, NOBODY, self.harness.driver.agents("default")))
+        agents = self.reported()
+        self.step(promote(None, False, NOBODY, agents))
         stepped = self.step(abort(None))
         self.assertEqual((stepped.rollout.state, self.exposed()), ("aborted", []))
 
