@@ -140,10 +140,12 @@ class DatabaseStore(AccessStore, SoleController, Service):
         return self._engine.read(configs.current)
 
     def publish(self, draft: Draft) -> Deferred[Committed[Revision]]:
-        return self._audited(partial(configs.publish, draft=draft, keep=self._keep), draft.attempt, _tag)
+        return self._audited(
+            partial(configs.publish, draft=draft, keep=self._keep), draft.attempt, audit.describe_version
+        )
 
     def create_namespace(self, draft: Draft) -> Deferred[Committed[Revision]]:
-        return self._audited(partial(configs.create_namespace, draft=draft), draft.attempt, _tag)
+        return self._audited(partial(configs.create_namespace, draft=draft), draft.attempt, audit.describe_version)
 
     def retire_namespace(self, name: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         return self._audited(partial(configs.retire_namespace, name=name), attempt)
@@ -330,10 +332,6 @@ class DatabaseStore(AccessStore, SoleController, Service):
             work = self._events.along(work, attempt)
         # The log puts a committed value in the place of each written one.
         return cast("Deferred[Committed[T]]", self._engine.write(audit.audited(work, attempt, detail)))
-
-
-def _tag(revision: Revision) -> str:
-    return str(revision.configuration.tag)
 
 
 def _public(identity: IdentityRecord) -> str:

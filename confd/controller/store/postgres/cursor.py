@@ -133,4 +133,6 @@ class PostgresCursor:
 
 def _storable(value: object) -> object:
     """Replace U+0000, which text in PostgreSQL cannot hold."""
+    if type(value) is list:
+        return [_storable(each) for each in value]
     return value.replace("\x00", "\ufffd") if type(value) is str and "\x00" in value else value

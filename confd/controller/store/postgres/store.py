@@ -31,11 +31,12 @@ from confd.controller.store.postgres.feed_reader import load_changes, load_conte
 from confd.controller.store.postgres.groups import CommittedGroup, Repair, Writer, sweep_rows
 from confd.controller.store.postgres.listening import Listening
 from confd.controller.store.postgres.presence import PresenceReader, touch
+from confd.controller.store.postgres.publishes import may_share, publish_all
 from confd.controller.store.postgres.raising import AutomaticRaise, raise_epoch
-from confd.controller.store.postgres.registrations import Registrations
+from confd.controller.store.postgres.shared_works import SharedWorks
 from confd.controller.store.postgres.url import DatabaseUrl
 from confd.controller.store.queries import audit, epoch
-from confd.controller.store.queries.registrations import Joining
+from confd.controller.store.queries.registrations import Joining, register_all
 from confd.controller.store.write_queue import unavailable
 from confd.errors import StartError, Unavailable
 from confd.history import EpochChange
@@ -110,7 +111,8 @@ class PostgresStore(DatabaseStore):
             reactor, url, self._writer, prepare, self._group_committed, patience=patience
         )
         self._raising = AutomaticRaise(reactor, self._raise_epoch, raise_after)
-        self._registrations = Registrations(lambda work: super(PostgresStore, self)._audited(work, None))
+        self._shared = SharedWorks(lambda work: super(PostgresStore, self)._audited(work, None))
+        self._publish_all = partial(publish_all, keep=keep)
         self._presence = PresenceReader(self._writer.id)
         self._listening = Listening(reactor, url, self._heard)
         self._beats = Periodic(reactor, self._beat, lambda: BEAT_SECONDS)
@@ -197,8 +199,14 @@ class PostgresStore(DatabaseStore):
         work = partial(load_changes, after=after, known=self._writer.standing, seconds=self._log.seconds)
         return self._engine.read(work).addCallback(self._changes_read)
 
+    def publish(self, draft: Draft) -> Deferred[Committed[Revision]]:
+        # Webhooks tell who made each change.
+        if self._events is None and may_share(draft):
+            return self._shared.put(self._publish_all, draft)
+        return super().publish(draft)
+
     def register(self, registration: Registration, token: bytes, at: datetime) -> Deferred[Committed[AgentRecord]]:
-        return self._registrations.register(Joining(registration, token, at))
+        return self._shared.put(register_all, Joining(registration, token, at))
 
     def touch(self, polls: Mapping[str, datetime], shared: Collection[str] = ()) -> Deferred[None]:
         work = partial(touch, polls=polls, shared=shared, dialect=self.dialect, me=self._writer.id)
@@ -240,7 +248,7 @@ class PostgresStore(DatabaseStore):
     def _audited(
         self, work: Work[Written[T]], attempt: Attempt | None, detail: Callable[[T], str] = lambda _: ""
     ) -> Deferred[Committed[T]]:
-        self._registrations.separate()
+        self._shared.separate()
         return super()._audited(work, attempt, detail)
 
     def _changes_read(self, read: tuple[Batch, DatabaseState]) -> Batch:

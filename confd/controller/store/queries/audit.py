@@ -14,6 +14,7 @@ from confd.audit import BACKUP, BEGINNING, CUT_OFF, DONE, Attempt, AuditEntry, A
 from confd.codec import headers
 from confd.controller.store.change_log import Written
 from confd.controller.store.cursor import Cursor, Work
+from confd.model import Revision
 
 T = TypeVar("T")
 
@@ -87,6 +88,11 @@ def record(cursor: Cursor, results: Sequence[object], last: Last | None = None) 
     else:
         cursor.execute(_INSERT_SEVERAL, (msgspec.json.encode(rows).decode(),))
     return number, previous
+
+
+def describe_version(revision: Revision) -> str:
+    """Return the detail of the audit entry of a new version."""
+    return str(revision.configuration.tag)
 
 
 def joined(detail: str, note: str) -> str:

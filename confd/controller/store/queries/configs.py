@@ -65,7 +65,7 @@ def current(cursor: Cursor) -> Sequence[Revision]:
         f"""{_REVISIONS} WHERE NOT n.retired AND r.version = coalesce(
             n.current_version, (SELECT max(version) FROM revisions WHERE namespace = n.name))"""
     )
-    return [_revision(row) for row in cursor]
+    return [revision_of(row) for row in cursor]
 
 
 def history(cursor: Cursor, namespace: str, limit: int, before: int | None) -> Sequence[VersionSummary]:
@@ -95,7 +95,7 @@ def revision(cursor: Cursor, namespace: str, version: int) -> Revision:
     row = cursor.fetchone()
     if row is None:
         raise unknown_version(namespace, version)
-    return _revision(row)
+    return revision_of(row)
 
 
 def unknown_version(namespace: str, version: int) -> NotFound:
@@ -300,9 +300,7 @@ def _fingerprint(draft: Draft) -> str:
 
 def append(cursor: Cursor, draft: Draft, version: int, poll_interval: int) -> Revision:
     """Append a revision to the history of a namespace."""
-    document, created_at = draft.document, headers.rfc3339(draft.made_at)
-    config = draft.namespace, document.raw.decode(), document.checksum, poll_interval
-    columns = *config, created_at, draft.author, draft.comment, draft.rollback_of
+    columns = columns_of(draft, poll_interval)
     # What comes back need not be read again: after each statement the thread waits for the interpreter.
     [(cluster_id, epoch)] = cursor.execute(
         """INSERT INTO revisions
@@ -318,10 +316,17 @@ def append(cursor: Cursor, draft: Draft, version: int, poll_interval: int) -> Re
             (draft.namespace, draft.idempotency_key, _fingerprint(draft), version),
         ).fetchall()
         cursor.execute("DELETE FROM idempotency_keys WHERE id <= ?", (number - KEYS_KEPT,))
-    return _revision((cluster_id, epoch, version, *columns), document)
+    return revision_of((cluster_id, epoch, version, *columns), draft.document)
 
 
-def _revision(row: Row, given: Document | None = None) -> Revision:
+def columns_of(draft: Draft, poll_interval: int) -> Row:
+    """Return the columns of a new revision behind its version."""
+    config = draft.namespace, draft.document.raw.decode(), draft.document.checksum, poll_interval
+    return *config, headers.rfc3339(draft.made_at), draft.author, draft.comment, draft.rollback_of
+
+
+def revision_of(row: Row, given: Document | None = None) -> Revision:
+    """Return the revision in a row, with the document C{given} in place of the text in the row."""
     cluster_id, epoch, version, namespace, document, checksum, poll_interval, created_at, author, comment, of = row
     return Revision(
         Configuration(

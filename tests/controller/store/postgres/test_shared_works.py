@@ -1,4 +1,4 @@
-"""Registrations that share a work."""
+"""Requests that share a work."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.changes import Committed
 from confd.controller.store.migrations import shipped_migrations
-from confd.controller.store.postgres.registrations import MOST, Registrations
+from confd.controller.store.postgres.shared_works import MOST, SharedWorks
 from confd.controller.store.queries import agents
-from confd.controller.store.queries.registrations import Joining
+from confd.controller.store.queries.registrations import Joining, register_all
 from confd.errors import Forbidden, Unavailable
 from confd.model import Registration
 from confd.testing.examples import a_draft
 
 
-class RegistrationsTests(SynchronousTestCase):
+class SharedWorksTests(SynchronousTestCase):
     """The works that are written, and the answers."""
 
     def setUp(self) -> None:
@@ -28,7 +28,7 @@ class RegistrationsTests(SynchronousTestCase):
             connection.executescript(migration)
         self.cursor = connection.cursor()
         self.works: list[tuple[Any, Deferred[Any]]] = []
-        self.registrations = Registrations(self.write)
+        self.shared = SharedWorks(self.write)
 
     def write(self, work: Any) -> Deferred[Any]:
         written: Deferred[Any] = Deferred()
@@ -37,7 +37,7 @@ class RegistrationsTests(SynchronousTestCase):
 
     def register(self, agent_id: str) -> Deferred[Committed[Any]]:
         registration = Registration(agent_id=agent_id)
-        return self.registrations.register(Joining(registration, b"", a_draft().made_at))
+        return self.shared.put(register_all, Joining(registration, b"", a_draft().made_at))
 
     def commit(self) -> int:
         """Do the first work; return the number of agents that it registered or refused."""
@@ -61,7 +61,7 @@ class RegistrationsTests(SynchronousTestCase):
     def test_another_write_separates_them(self) -> None:
         """A change that was asked for in between is done in between."""
         self.register("a")
-        self.registrations.separate()
+        self.shared.separate()
         self.register("b")
         self.assertEqual((len(self.works), self.commit(), self.commit()), (2, 1, 1))
 
