@@ -118,6 +118,8 @@ class _SharedWork:
 
     def fail(self, failure: Failure) -> None:
         """Fire the reason why nothing was written; a defect may be one of a single request."""
+        # A work that never began would take more.
+        self.close()
         shared = len(self._requests) > 1 and not failure.check(ConfdError)
         for request, answer in zip(self._requests, self._answers, strict=True):
             if shared:

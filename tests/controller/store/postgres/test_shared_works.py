@@ -75,3 +75,13 @@ class SharedWorksTests(SynchronousTestCase):
         self.works[0][1].errback(Unavailable("storage_unavailable", "The disk is full."))
         for answer in answers:
             self.failureResultOf(answer, Unavailable)
+
+    def test_after_a_failure_another_work_begins(self) -> None:
+        """Also where the work that failed never began."""
+        first = self.register("a")
+        _, written = self.works.pop()
+        written.errback(Unavailable("storage_unavailable", "The disk is full."))
+        self.failureResultOf(first, Unavailable)
+        later = self.register("b")
+        self.assertEqual(self.commit(), 1)
+        self.assertEqual(self.successResultOf(later).value.id, "b")
