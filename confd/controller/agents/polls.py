@@ -14,6 +14,9 @@ from confd.runtime.write_behind import WriteBehind
 #: Seconds in which polls gather for one transaction.
 WRITE_INTERVAL_SECONDS = 1.0
 
+#: Polls that one turn of the reactor shows: a few milliseconds.
+POLLS_PER_TURN = 500
+
 #: The time of a poll, and whether the agent showed its own token.
 Poll = tuple[datetime, bool]
 

@@ -9,6 +9,7 @@ from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -20,7 +21,7 @@ from confd.controller.agents.liveness import FleetLiveness, Liveness
 from confd.controller.agents.lookups import Lookups
 from confd.controller.agents.members import Members
 from confd.controller.agents.newcomers import Newcomers
-from confd.controller.agents.polls import Poll, write_polls_behind
+from confd.controller.agents.polls import POLLS_PER_TURN, Poll, write_polls_behind
 from confd.controller.agents.rounds import Rounds
 from confd.controller.agents.rows import KnownAgents, LoadedAgents
 from confd.controller.agents.tokens import AgentTokens
@@ -108,7 +109,9 @@ class Registry(Service):
         self.agent_tokens.agents_loaded()
         self.newcomers.load(read.unproven)
         polls = self.lookups.take()
-        self._early = {each: poll for each, poll in polls.items() if not self._show_poll(each, *poll)}
+        self._early = {each: poll for each, poll in polls.items() if self.rows.compact(each) is None}
+        showing = Deferred.fromCoroutine(self._show_polls(polls))
+        showing.addErrback(lambda failure: self.log.failure("cannot show the polls of the start", failure))
 
     def apply(self, change: Change) -> None:
         self._liveness.apply(change)
@@ -297,10 +300,16 @@ class Registry(Service):
     def _look(self) -> Deferred[None] | None:
         return Deferred.fromCoroutine(self._round.run()) if self.lookups.over else None
 
-    def _heard_elsewhere(self, heard: HeardElsewhere) -> None:
+    async def _heard_elsewhere(self, heard: HeardElsewhere) -> None:
         self.lost_controller, self._controllers = heard.lost, heard.controllers
-        for agent_id, at in heard.polls.items():
-            self._show_poll(agent_id, at, agent_id in heard.by_token)
+        await self._show_polls({agent_id: (at, agent_id in heard.by_token) for agent_id, at in heard.polls.items()})
+
+    async def _show_polls(self, polls: Mapping[str, Poll]) -> None:
+        """Show polls of known agents; let the reactor run in between."""
+        for number, (agent_id, poll) in enumerate(polls.items(), 1):
+            self._show_poll(agent_id, *poll)
+            if number % POLLS_PER_TURN == 0:
+                await deferLater(self._clock, 0)
 
     def _show_poll(self, agent_id: str, at: datetime, by_token: bool) -> bool:
         """Show a poll; return whether its agent is known."""

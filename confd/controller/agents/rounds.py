@@ -26,14 +26,14 @@ class Rounds:
     _store: IAgentStore
     _newcomers: Newcomers
     _sweep: Callable[[], None]
-    _heard: Callable[[HeardElsewhere], None]
+    _heard: Callable[[HeardElsewhere], Awaitable[None]]
     _forget: Callable[[str], Awaitable[object]]
 
     async def run(self) -> None:
         """Do one round. A part that fails is tried again in the next round; the store logs its own problems."""
         try:
             self._sweep()
-            self._heard(await self._store.heard())
+            await self._heard(await self._store.heard())
         except Unavailable:
             # The intervals are not loaded yet, or the store cannot be read.
             pass

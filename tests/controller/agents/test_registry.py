@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.agents.liveness import SHARED_SILENT_AFTER_SECONDS
+from confd.controller.agents.polls import POLLS_PER_TURN
 from confd.controller.agents.rows import PAGE_ROWS
 from confd.model import Draft, Registration
+from confd.reports import HeardElsewhere
 from confd.testing import MemoryStore, SharedMemory, SharedMemoryStore, a_draft
 from tests.controller.harness import ADMIN, ControllerHarness
 
@@ -154,6 +156,21 @@ class LoadTests(SynchronousTestCase):
         self.assertEqual(after.registry.count("default"), PAGE_ROWS + 1)
         self.assertEqual(list(after.registry.rows.ids_after("default", "a1", 2)), ["a10", "a100"])
         self.assertEqual(after.convergence.progress("default", 1).applied, 1)
+
+    def test_many_polls_of_other_controllers_are_shown_in_turns(self) -> None:
+        """The last poll is shown after the first turn, in which the reactor has other work."""
+        harness = ControllerHarness()
+        last = harness.join()
+        polls = {**{f"unknown-{number}": harness.now() for number in range(POLLS_PER_TURN)}, last: harness.now()}
+        shown: list[datetime | None] = []
+
+        def heard() -> Deferred[HeardElsewhere]:
+            harness.clock.callLater(0, lambda: shown.append(harness.registry.get(last).last_poll))
+            return succeed(HeardElsewhere(polls))
+
+        harness.store.heard = heard
+        harness.clock.advance(1)
+        self.assertEqual((shown, harness.registry.get(last).last_poll), ([None], polls[last]))
 
 
 class TimeTests(SynchronousTestCase):
