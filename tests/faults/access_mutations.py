@@ -105,7 +105,7 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "a poll with the shared password keeps a token",
-        (Edit(_AGENTS, "        if by_token:\n", "        if at:\n"),),
+        (Edit(_AGENTS, "self._clock.seconds() if by_token else None", "self._clock.seconds()"),),
         (f"{_REPLACED}.test_life_without_the_token_does_not_keep_it",),
     ),
     Mutant(

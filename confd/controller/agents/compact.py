@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from struct import Struct
 from struct import error as StructError
 
+import msgspec
 from attrs import evolve
 
+from confd.codec.labels import NO_LABELS
 from confd.model import Tag
 from confd.reports import AgentRecord, Report, ReportState, Timings
 
 #: Different values of a kind that agents share; other agents with the same value have a copy.
 MAX_SHARED = 4096
 
-#: In the place of the last use of a token: some time before the load of the fleet.
-BEFORE_LOAD = float("-inf")
+#: In the place of the last use of a token: some time before the load of the fleet, and no time.
+BEFORE_LOAD, _UNUSED = float("-inf"), float("nan")
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 #: In the place of a time that is not known, and of a duration that is not known.
 _NEVER, _UNKNOWN = -(2**63), float("nan")
 
-#: The last poll, the registration and the report, in microseconds since 1970; the number; bytes of the token, of the
-#: host name, of the address of metrics and of the session; the sequence of the report.
-_HEAD, _POLL, _NUMBER = Struct("<qqqIBHHHQ"), Struct("<q"), Struct("<I")
+#: The last poll in microseconds since 1970; the last use of the token; the registration and the report in microseconds;
+#: the number; bytes of the token, of the host name, of the address of metrics and of the session; the sequence of the
+#: report.
+_HEAD, _POLL, _NUMBER = Struct("<qdqqIBHHHQ"), Struct("<qd"), Struct("<I")
 
 #: Where the token begins, and where the head has the number and the length of the token.
-_TOKEN, _NUMBER_AT, _TOKEN_LENGTH = _HEAD.size, 24, 28
+_TOKEN, _NUMBER_AT, _TOKEN_LENGTH = _HEAD.size, 32, 36
 
 #: The durations of the report, where it has any.
 _SPENT = Struct("<ddd")
@@ -36,28 +40,32 @@ _SPENT = Struct("<ddd")
 _NO_TIMINGS = Timings()
 
 
-class CompactAgent:
+class CompactAgent(msgspec.Struct, gc=False, eq=False):
     """
     An agent in a fifth of the memory of an L{AgentRecord}: texts and reports that are equal among agents are shared,
-    and the other values are packed.
-
-    @ivar token_used: when its present token was used last, in seconds of the monotonic clock, or L{BEFORE_LOAD};
-        C{None} for never.
+    and the other values are packed. The garbage collector passes it by: it is in no cycle.
     """
 
-    __slots__ = ("_labels", "_packed", "_report", "_said", "id", "token_used")
+    id: str
+    #: The namespace, the metadata, the strategy, and the labels that operators set.
+    _said: tuple[str, str, str, Mapping[str, str]]
+    _report: Report | None
+    _packed: bytes
 
-    def __init__(self, record: AgentRecord, number: int = 0) -> None:
+    @classmethod
+    def of(cls, record: AgentRecord, number: int = 0, token_used: float | None = None) -> CompactAgent:
         """
+        Return an agent in little memory.
+
         @param number: see L{Members}.
+        @param token_used: see L{token_used}.
         """
-        self.id = record.id
-        self._said = _shared_texts(record.namespace, record.metadata, record.strategy)
-        self._labels = record.labels_set
-        self.token_used: float | None = None
+        said = _shared_texts(record.namespace, record.metadata, record.strategy)
         texts = record.token, _encode(record.hostname), _encode(record.advertise)
-        head = _moment(record.last_poll), _moment(record.registered_at), number, *map(len, texts)
-        self._report, self._packed = _pack(head, b"".join(texts), record.report, record.reported_at)
+        used = _UNUSED if token_used is None else token_used
+        head = _moment(record.last_poll), used, _moment(record.registered_at), number, *map(len, texts)
+        report, packed = _pack(head, b"".join(texts), record.report, record.reported_at)
+        return cls(record.id, (*said[:3], record.labels_set) if record.labels_set else said, report, packed)
 
     @property
     def namespace(self) -> str:
@@ -72,12 +80,20 @@ class CompactAgent:
     @property
     def advertises(self) -> bool:
         """Return whether the agent says where its metrics are."""
-        return bool(_HEAD.unpack_from(self._packed)[6])
+        return bool(_HEAD.unpack_from(self._packed)[7])
 
     @property
     def token(self) -> bytes:
         """Return the digest of the token; empty without a token."""
         return self._packed[_TOKEN : _TOKEN + self._packed[_TOKEN_LENGTH]]
+
+    @property
+    def token_used(self) -> float | None:
+        """
+        Return when the present token was used last, in seconds of the monotonic clock, or L{BEFORE_LOAD}; C{None} for
+        never.
+        """
+        return _known(_POLL.unpack_from(self._packed)[1])
 
     @property
     def report(self) -> Report | None:
@@ -87,32 +103,41 @@ class CompactAgent:
     @property
     def reported_at(self) -> datetime | None:
         """Return the time of the last report."""
-        return _time(_HEAD.unpack_from(self._packed)[2])
+        return _time(_HEAD.unpack_from(self._packed)[3])
 
     @property
     def session(self) -> str:
         """Return the session of the last report; empty without a report or a session."""
-        _, _, _, _, *lengths, session, _ = _HEAD.unpack_from(self._packed)
+        _, _, _, _, _, *lengths, session, _ = _HEAD.unpack_from(self._packed)
         start = _TOKEN + sum(lengths)
         packed = self._packed[start : start + session].decode(errors="surrogatepass")
         return packed or ("" if self._report is None else self._report.session)
 
     def reported(self, report: Report, at: datetime) -> None:
         """Put a report in the place of the last one."""
-        last_poll, registered, _, number, *lengths, _, _ = _HEAD.unpack_from(self._packed)
+        last_poll, used, registered, _, number, *lengths, _, _ = _HEAD.unpack_from(self._packed)
         texts = self._packed[_TOKEN : _TOKEN + sum(lengths)]
-        self._report, self._packed = _pack((last_poll, registered, number, *lengths), texts, report, at)
+        self._report, self._packed = _pack((last_poll, used, registered, number, *lengths), texts, report, at)
 
-    def polled(self, at: datetime) -> None:
-        """Note a poll; a wall clock that goes back changes nothing."""
-        moment = (at - _EPOCH) // _MICROSECOND
-        if moment > _POLL.unpack_from(self._packed)[0]:
-            self._packed = _POLL.pack(moment) + self._packed[8:]
+    def polled(self, at: datetime, token_used: float | None = None) -> None:
+        """
+        Note a poll; a wall clock that goes back changes nothing.
+
+        @param token_used: when it used its token, see L{token_used}; C{None} if it did not.
+        """
+        last_poll, used = _POLL.unpack_from(self._packed)
+        polled = _POLL.pack(max(last_poll, _moment(at)), used if token_used is None else token_used)
+        self._packed = polled + self._packed[_POLL.size :]
+
+    def used_token(self, at: float | None) -> None:
+        """Set L{token_used}."""
+        used = _POLL.pack(_POLL.unpack_from(self._packed)[0], _UNUSED if at is None else at)
+        self._packed = used + self._packed[_POLL.size :]
 
     def record(self) -> AgentRecord:
         """Return the agent in full."""
-        packed, (namespace, metadata, strategy) = self._packed, self._said
-        last_poll, registered, reported, _, token, *lengths, sequence = _HEAD.unpack_from(packed)
+        packed, (namespace, metadata, strategy, labels) = self._packed, self._said
+        last_poll, _, registered, reported, _, token, *lengths, sequence = _HEAD.unpack_from(packed)
         texts, start = [], _TOKEN + token
         for length in lengths:
             texts.append(packed[start : start + length].decode(errors="surrogatepass"))
@@ -133,31 +158,31 @@ class CompactAgent:
             report,
             _time(reported),
             self.token,
-            self._labels,
+            labels,
             advertise,
         )
 
 
 def _pack(
-    head: tuple[int, ...], texts: bytes, report: Report | None, reported_at: datetime | None
+    head: tuple[float, ...], texts: bytes, report: Report | None, reported_at: datetime | None
 ) -> tuple[Report | None, bytes]:
     """
     Return the part of a report that agents share, and all values of an agent that they do not share.
 
-    @param head: the last poll, the registration and the number; bytes of the token, of the host name and of the address
-        of metrics.
+    @param head: the last poll, the last use of the token, the registration and the number; bytes of the token, of the
+        host name and of the address of metrics.
     @param texts: these three.
     """
-    last_poll, registered, *rest = head
+    last_poll, used, registered, *rest = head
     moment = _moment(reported_at)
     if report is None:
-        return None, _HEAD.pack(last_poll, registered, moment, *rest, 0, 0) + texts
+        return None, _HEAD.pack(last_poll, used, registered, moment, *rest, 0, 0) + texts
     session = _encode(report.session)
     try:
-        packed = _HEAD.pack(last_poll, registered, moment, *rest, len(session), report.sequence)
+        packed = _HEAD.pack(last_poll, used, registered, moment, *rest, len(session), report.sequence)
     except StructError:
         # A sequence beyond 64 bits.
-        return report, _HEAD.pack(last_poll, registered, moment, *rest, 0, 0) + texts
+        return report, _HEAD.pack(last_poll, used, registered, moment, *rest, 0, 0) + texts
     shared = _shared_report(
         report.tag,
         report.state,
@@ -199,8 +224,8 @@ def _known(ms: float) -> float | None:
 
 
 @lru_cache(MAX_SHARED)
-def _shared_texts(namespace: str, metadata: str, strategy: str) -> tuple[str, str, str]:
-    return namespace, metadata, strategy
+def _shared_texts(namespace: str, metadata: str, strategy: str) -> tuple[str, str, str, Mapping[str, str]]:
+    return namespace, metadata, strategy, NO_LABELS
 
 
 @lru_cache(MAX_SHARED)

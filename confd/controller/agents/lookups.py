@@ -132,7 +132,7 @@ class Lookups:
         finally:
             self._waiting -= 1
         if record is not None:
-            self._rows[agent_id] = CompactAgent(record)
+            self._rows[agent_id] = CompactAgent.of(record)
         return record
 
     def _forget(self) -> None:

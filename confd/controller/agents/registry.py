@@ -313,11 +313,9 @@ class Registry(Service):
 
     def _show_poll(self, agent_id: str, at: datetime, by_token: bool) -> bool:
         """Show a poll; return whether its agent is known."""
-        agent = self.rows.polled(agent_id, at)
+        agent = self.rows.polled(agent_id, at, self._clock.seconds() if by_token else None)
         if agent is None:
             return False
-        if by_token:
-            self.agent_tokens.use(agent.id)
         self.newcomers.proven(agent.id)
         if self._liveness.heard(agent):
             self.changes.notify(agent.namespace, agent.id)

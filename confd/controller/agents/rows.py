@@ -57,11 +57,15 @@ class KnownAgents:
         """Return the namespaces that have agents, or had some."""
         return list(self.members)
 
-    def polled(self, agent_id: str, at: datetime) -> CompactAgent | None:
-        """Note a poll, and return the agent; C{None} if it is unknown."""
+    def polled(self, agent_id: str, at: datetime, token_used: float | None = None) -> CompactAgent | None:
+        """
+        Note a poll, and return the agent; C{None} if it is unknown.
+
+        @param token_used: see L{CompactAgent.polled}.
+        """
         agent = self._agents.get(agent_id)
         if agent is not None:
-            agent.polled(at)
+            agent.polled(at, token_used)
         return agent
 
     def members_of(self, namespace: str) -> Members:
@@ -80,9 +84,8 @@ class KnownAgents:
             if before is not None:
                 self.members[before.namespace].remove(before)
             number = self.members_of(record.namespace).add(record.id)
-        agent = self._agents[record.id] = CompactAgent(record, number)
-        if before is not None and before.token == record.token:
-            agent.token_used = before.token_used
+        used = before.token_used if before is not None and before.token == record.token else None
+        agent = self._agents[record.id] = CompactAgent.of(record, number, used)
         return agent
 
     def remove(self, agent_id: str) -> AgentRecord | None:
@@ -143,7 +146,7 @@ class LoadedAgents:
             if silent:
                 self.unproven.append(record.id)
             if record.token and not silent:
-                agent.token_used = BEFORE_LOAD
+                agent.used_token(BEFORE_LOAD)
 
 
 async def read_pages(

@@ -74,7 +74,7 @@ class AgentTokens:
         """Note that an agent used its token."""
         agent = self._find(agent_id)
         if agent is not None:
-            agent.token_used = self._seconds()
+            agent.used_token(self._seconds())
 
     def check_replacement(self, agent_id: str, poll_interval: float, shared: bool) -> None:
         """

@@ -212,7 +212,7 @@ class RolloutDriver(Service):
     def is_fit(self, record: AgentRecord) -> bool:
         """Return whether the failure of an agent counts."""
         live = not self._registry.liveness(record.namespace).is_silent(record.id)
-        return PoolAgent(CompactAgent(record), self._registry.labels.of, live).fit
+        return PoolAgent(CompactAgent.of(record), self._registry.labels.of, live).fit
 
     def _follow(self, namespace: str, lanes: Lanes) -> None:
         watched = self._watched.get(namespace)

@@ -57,10 +57,12 @@ class CompactAgentTests(SynchronousTestCase):
     @settings(max_examples=budget(200, 2000), deadline=None, database=None)
     @given(record=RECORDS, polls=st.lists(TIMES, max_size=3))
     def test_like_the_record(self, record: AgentRecord, polls: list[datetime]) -> None:
-        agent = CompactAgent(record)
+        agent = CompactAgent.of(record)
         self.assertEqual(agent.record(), record)
-        for at in polls:
-            agent.polled(at)
+        self.assertIsNone(agent.token_used)
+        for number, at in enumerate(polls):
+            agent.polled(at, float(number) if number % 2 else None)
+            self.assertEqual(agent.token_used, None if not number else float(number - 1 + number % 2))
             record = record.polled(at)
         self.assertEqual(agent.record(), record)
         self.assertEqual((agent.id, agent.namespace, agent.token), (record.id, record.namespace, record.token))
@@ -75,13 +77,13 @@ class CompactAgentTests(SynchronousTestCase):
     def test_like_a_record_with_another_report(
         self, record: AgentRecord, reports: list[tuple[Report, datetime]]
     ) -> None:
-        agent = CompactAgent(record)
+        agent = CompactAgent.of(record)
         for report, at in reports:
             agent.reported(report, at)
             record = evolve(record, report=report, reported_at=at)
             self.assertEqual(agent.record(), record)
             self.assertEqual((agent.session, agent.reported_at), (report.session, at))
-            self.assertEqual(agent._packed, CompactAgent(record)._packed)
+            self.assertEqual(agent._packed, CompactAgent.of(record)._packed)
 
     def test_equal_values_are_shared(self) -> None:
         """Whatever differs between the reports of two agents with the same result is not in their shared part."""
@@ -95,7 +97,7 @@ class CompactAgentTests(SynchronousTestCase):
                 sequence=number,
             )
             at = datetime(2026, 11, 24, tzinfo=UTC) + timedelta(seconds=number)
-            return CompactAgent(an_agent(str(number), last_poll=at, report=report, reported_at=at))
+            return CompactAgent.of(an_agent(str(number), last_poll=at, report=report, reported_at=at))
 
         first, second = agent(1), agent(2)
         self.assertIs(first.report, second.report)

@@ -25,7 +25,7 @@ NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 def an_agent(agent_id: str, metadata: str = "", live: bool = True, fit: bool = True, usable: bool = True) -> PoolAgent:
     state = ReportState.APPLIED if fit else ReportState.FAILED
     record = AgentRecord(agent_id, "default", "", metadata, "", NOON, report=Report(Tag("1a2b3c4d", 1, 1), state))
-    return PoolAgent(CompactAgent(record), LabelReader().of, live, usable)
+    return PoolAgent(CompactAgent.of(record), LabelReader().of, live, usable)
 
 
 def a_plan(*waves: Wave, **fields: Any) -> RolloutPlan:
