@@ -174,6 +174,10 @@ class ReceivedReport:
     at: datetime
 
 
+#: An accepted report, and the outcome that it made of its version.
+TakenReport = tuple[ReceivedReport, VersionOutcome]
+
+
 @frozen
 class ReportVerdict:
     """
@@ -238,5 +242,5 @@ KINDS: Mapping[str, Body] = {
     # The row of the agent.
     REGISTERED: Body(AgentRecord, lambda value: evolve(value, labels_set=dict(value.labels_set))),
     # The accepted reports of one transaction, in order, and the outcome that each made of its version.
-    REPORTED: Body(tuple[tuple[ReceivedReport, VersionOutcome], ...]),
+    REPORTED: Body(tuple[TakenReport, ...]),
 }

@@ -210,7 +210,7 @@ def compose(
     rollouts = Rollouts(store, driver, views, snapshot, reader, registry, feed, now, offload)
     driver.considerations.add(event_feed.rollout_changed)
     for follower in (convergence, event_feed, driver, rollouts):
-        registry.changes.add(follower.agent_changed)
+        registry.changes.add(follower.agents_changed)
     rollout_starts, places = RolloutStarts(rollouts, convergence), Places(registry, reader, store, store)
     audit_log = AuditLog(store, reactor, now, exports.wake)
     changes = ChangeRequests(store, configs, rollouts, snapshot, feed, offload, now)

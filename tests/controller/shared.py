@@ -41,7 +41,7 @@ class Memory:
         listeners = [identity, self.registry.agent_tokens, self.snapshot, self.registry, self.convergence]
         self.feed = Feed(self.clock, self.store, listeners, rows)
         self.store.subscribe(self.feed.hint)
-        self.registry.changes.add(self.convergence.agent_changed)
+        self.registry.changes.add(self.convergence.agents_changed)
         self.services = (self.registry, self.intake, self.convergence, self.feed)
         for each in self.services:
             each.startService()

@@ -8,6 +8,8 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from confd.changes import ReceivedReport
+from confd.controller.agents.compact import CompactAgent
 from confd.runtime.lru import put
 from confd.runtime.timing import LogLimiter
 
@@ -52,6 +54,15 @@ class Duplicates:
     def __contains__(self, agent_id: str) -> bool:
         """Return whether an id is shared."""
         return agent_id in self._found and self._clock.seconds() - self._found[agent_id] < REMINDER_SECONDS
+
+    def reported(self, agent: CompactAgent, received: ReceivedReport) -> None:
+        """Note a report, before its agent holds it."""
+        before, session = agent.session, received.report.session
+        if "" != before != session != "":
+            last = agent.reported_at
+            # The agent may hold this report, and later ones, since before the change was heard of.
+            if last is None or received.at > last:
+                self.turned(agent.id, before, session)
 
     def turned(self, agent_id: str, before: str, session: str) -> None:
         """Note that the reports of an id come from another session than before."""

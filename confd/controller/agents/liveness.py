@@ -208,7 +208,7 @@ class FleetLiveness:
         @param seconds: the monotonic clock.
         @param poll_interval: seconds between two polls in a namespace.
         @param shared: whether other controllers use the store.
-        @param changes: gets C{(namespace, agent_id)} when an agent falls silent.
+        @param changes: gets C{(namespace, agent_ids)} when agents fall silent.
         """
         self._seconds, self._poll_interval, self._shared, self._changes = seconds, poll_interval, shared, changes
         self._agents = KnownAgents()
@@ -258,8 +258,8 @@ class FleetLiveness:
         if liveness is None:
             return Liveness(Members(namespace, {}))
         fallen = liveness.sweep(self._seconds() - silent_after(self._poll_interval(namespace), self._shared))
-        for agent_id in fallen:
-            self._changes.notify(namespace, agent_id)
+        if fallen:
+            self._changes.notify(namespace, fallen)
         return liveness
 
     def apply(self, change: Change) -> None:

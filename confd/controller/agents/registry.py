@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from attrs import evolve
@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.audit import Attempt
-from confd.changes import AGENT, LABELS, REGISTERED, Change, Committed, Contents, ReceivedReport
+from confd.changes import AGENT, LABELS, REGISTERED, Change, Committed, Contents, ReceivedReport, TakenReport
 from confd.controller.agents.duplicates import Duplicates
 from confd.controller.agents.labels import LabelReader
 from confd.controller.agents.liveness import FleetLiveness, Liveness
@@ -52,7 +52,7 @@ class Registry(Service):
     When an agent was last heard of is judged by the monotonic clock (promise G11). After a restart
     every known agent counts as heard of at the start: none is called silent that had no chance to speak.
 
-    @ivar changes: gets C{(namespace, agent_id)} when an agent came, went, reported, fell silent or was heard of again;
+    @ivar changes: gets C{(namespace, agent_ids)} when agents came, went, reported, fell silent or were heard of again;
         for an agent that moved, in both namespaces. Polls fire nothing.
     @ivar rows: the agents; read only for other parts.
     @ivar agent_tokens: who of them may come in.
@@ -118,7 +118,7 @@ class Registry(Service):
         there = self.rows.find(change.subject)
         if change.kind == LABELS and there is not None:
             self.rows.put(evolve(there, labels_set=change.value))
-            self.changes.notify(there.namespace, there.id)
+            self.changes.notify(there.namespace, [there.id])
         elif change.kind == REGISTERED:
             self._add(change.value)
         if change.kind != AGENT:
@@ -185,26 +185,15 @@ class Registry(Service):
             self._polls.put(agent_id, poll)
         return known
 
-    def reported(self, received: ReceivedReport) -> bool:
-        """
-        Show a report that is on disk.
-
-        @return: whether its agent is still in its namespace.
-        """
-        agent, report = self.rows.compact(received.agent_id), received.report
-        if agent is None or agent.namespace != received.namespace:
-            return False
-        before = agent.session
-        if "" != before != report.session != "":
-            last = agent.reported_at
-            # The row may hold this report, and later ones, since before the change was heard of.
-            if last is None or received.at > last:
-                self.duplicates.turned(agent.id, before, report.session)
-        agent.reported(report, received.at)
-        self.newcomers.proven(agent.id)
-        self._liveness.heard(agent)
-        self.changes.notify(agent.namespace, agent.id)
-        return True
+    def reported(self, taken: Iterable[TakenReport]) -> list[TakenReport]:
+        """Show reports that are on disk; return those of agents that are still in the namespaces of their reports."""
+        shown = [each for each in taken if self._show_report(each[0])]
+        agent_ids: dict[str, list[str]] = {}
+        for received, _ in shown:
+            agent_ids.setdefault(received.namespace, []).append(received.agent_id)
+        for namespace, changed in agent_ids.items():
+            self.changes.notify(namespace, changed)
+        return shown
 
     async def forget(self, agent_id: str, attempt: Attempt | None = None) -> Committed[None]:
         """
@@ -311,6 +300,17 @@ class Registry(Service):
             if number % POLLS_PER_TURN == 0:
                 await deferLater(self._clock, 0)
 
+    def _show_report(self, received: ReceivedReport) -> bool:
+        """Show a report; return whether its agent is still in its namespace."""
+        agent = self.rows.compact(received.agent_id)
+        if agent is None or agent.namespace != received.namespace:
+            return False
+        self.duplicates.reported(agent, received)
+        agent.reported(received.report, received.at)
+        self.newcomers.proven(agent.id)
+        self._liveness.heard(agent)
+        return True
+
     def _show_poll(self, agent_id: str, at: datetime, by_token: bool) -> bool:
         """Show a poll; return whether its agent is known."""
         agent = self.rows.polled(agent_id, at, self._clock.seconds() if by_token else None)
@@ -318,7 +318,7 @@ class Registry(Service):
             return False
         self.newcomers.proven(agent.id)
         if self._liveness.heard(agent):
-            self.changes.notify(agent.namespace, agent.id)
+            self.changes.notify(agent.namespace, [agent.id])
         return True
 
     def _add(self, record: AgentRecord) -> None:
@@ -330,9 +330,9 @@ class Registry(Service):
         if record.last_poll is None and record.report is None:
             self.newcomers.registered(record.id)
         if there is not None and there.namespace != record.namespace:
-            self.changes.notify(there.namespace, record.id)
+            self.changes.notify(there.namespace, [record.id])
         self._liveness.heard(agent)
-        self.changes.notify(record.namespace, record.id)
+        self.changes.notify(record.namespace, [record.id])
         if record.id in self._early:
             self._show_poll(record.id, *self._early.pop(record.id))
 
@@ -343,4 +343,4 @@ class Registry(Service):
         self.duplicates.forget(agent_id)
         self.newcomers.proven(agent_id)
         if record is not None:
-            self.changes.notify(record.namespace, agent_id)
+            self.changes.notify(record.namespace, [agent_id])

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from confd.changes import EXPOSED, REPORTED, RETIRED, REVISION, ROLLOUT, Change, Contents, Published, ReceivedReport
+from confd.changes import EXPOSED, REPORTED, RETIRED, REVISION, ROLLOUT, Change, Contents, Published, TakenReport
 from confd.codec.selectors import Selector, matches
 from confd.controller.agents.registry import Registry
 from confd.controller.agents.rows import read_pages
@@ -126,7 +126,7 @@ class Convergence(Service):
         elif change.kind == EXPOSED:
             self._changed(change.subject)
         elif change.kind == REPORTED:
-            self.record([each for each in change.value if self._registry.reported(each[0])])
+            self.record(self._registry.reported(change.value))
         elif change.kind == RETIRED:
             self._retired(change.subject)
 
@@ -181,7 +181,7 @@ class Convergence(Service):
             raise _unknown_version(namespace, str(tag))
         return tag
 
-    def record(self, taken: Iterable[tuple[ReceivedReport, VersionOutcome]]) -> None:
+    def record(self, taken: Iterable[TakenReport]) -> None:
         """Show reports that are on disk, and what they make of their versions."""
         touched = set()
         for received, outcome in taken:
@@ -323,8 +323,8 @@ class Convergence(Service):
             raise unknown_namespace(namespace)
         return versions
 
-    def agent_changed(self, namespace: str, agent_id: str) -> None:
-        """Note that an agent came, changed or left."""
+    def agents_changed(self, namespace: str, agent_ids: Iterable[str]) -> None:
+        """Note that agents came, changed or left."""
         self._settling.changed(namespace)
         self._changed(namespace)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from attrs import define, field
@@ -157,8 +157,8 @@ class RolloutDriver(Service):
         self._waiters.give_up()
         return self._loop.stopService()
 
-    def agent_changed(self, namespace: str, agent_id: str) -> None:
-        """Note that an agent reported, fell silent, was heard of again or left."""
+    def agents_changed(self, namespace: str, agent_ids: Iterable[str]) -> None:
+        """Note that agents reported, fell silent, were heard of again or left."""
         if namespace in self._watched:
             self._touch(namespace)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -119,10 +119,15 @@ class Rollouts:
             return True
         return self._snapshot.detects(namespace, agent_id, entity_tags(header)) is None
 
-    def agent_changed(self, namespace: str, agent_id: str) -> None:
-        """Make an agent a member whose report names a version above the base."""
+    def agents_changed(self, namespace: str, agent_ids: Iterable[str]) -> None:
+        """Make those agents members whose reports name a version above the base."""
+        if self._snapshot.lane(namespace) is not None:
+            for agent_id in agent_ids:
+                self._agent_changed(namespace, agent_id)
+
+    def _agent_changed(self, namespace: str, agent_id: str) -> None:
         agent = self._registry.rows.compact(agent_id)
-        if self._snapshot.lane(namespace) is None or agent is None or agent.report is None:
+        if agent is None or agent.report is None:
             return
         named = {str(tag) for tag in (agent.report.tag, agent.report.holds) if tag is not None}
         if agent.namespace == namespace and self._snapshot.detects(namespace, agent_id, named):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -127,11 +129,11 @@ class EventFeed(StreamService):
         if topic is not None and namespace in self._current:
             topic.published(config_event(namespace, self._current[namespace]))
 
-    def agent_changed(self, namespace: str, agent_id: str) -> None:
-        """Note that an agent came, changed or left."""
+    def agents_changed(self, namespace: str, agent_ids: Iterable[str]) -> None:
+        """Note that agents came, changed or left."""
         topic = self._watched(namespace)
         if topic is not None:
-            topic.agent_changed(agent_id)
+            topic.agents_changed(agent_ids)
 
     def convergence_changed(self, namespace: str) -> None:
         """Note that the convergence of a namespace may have changed."""

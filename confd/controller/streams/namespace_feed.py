@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from attrs import define, field, frozen
@@ -136,10 +136,11 @@ class NamespaceFeed:
         self.newest[CHANGES] = event
         self._throttles[CHANGES].call()
 
-    def agent_changed(self, agent_id: str) -> None:
-        """Note that an agent changed or left."""
-        if len(self._changed) <= MAX_AGENTS_PER_EVENT:
-            self._changed[agent_id] = None
+    def agents_changed(self, agent_ids: Iterable[str]) -> None:
+        """Note that agents changed or left."""
+        for agent_id in agent_ids:
+            if len(self._changed) <= MAX_AGENTS_PER_EVENT:
+                self._changed[agent_id] = None
         self._throttles[AGENTS].call()
 
     def convergence_changed(self) -> None:

@@ -49,7 +49,9 @@ class LivenessMachine(RuleBasedStateMachine):
         self.looks: defaultdict[str, int] = defaultdict(int)
         self.fleet = Fleet(self.clock, self.poll_interval)
         self.liveness = self.fleet.liveness
-        self.fleet.changes.add(lambda namespace, agent_id: self.fallen.add((namespace, agent_id[-1])))
+        self.fleet.changes.add(
+            lambda namespace, agent_ids: self.fallen.update((namespace, each[-1]) for each in agent_ids)
+        )
 
     def poll_interval(self, namespace: str) -> float:
         self.looks[namespace] += 1
@@ -128,7 +130,7 @@ class LivenessTests(SynchronousTestCase):
         )
 
     def test_shorter_interval_is_seen_at_once(self) -> None:
-        clock, fallen = Clock(), list[tuple[str, str]]()
+        clock, fallen = Clock(), list[tuple[str, list[str]]]()
         intervals = {"default": 30, "blue": 30}
         fleet = Fleet(clock, lambda name: intervals.get(name, intervals["default"]))
         fleet.changes.add(lambda *key: fallen.append(key))
@@ -146,7 +148,7 @@ class LivenessTests(SynchronousTestCase):
             liveness.apply(Change(1, kind, subject, None))
             clock.advance(5)
             liveness.sweep()
-            self.assertEqual(fallen, [("blue", "blue-a")])
+            self.assertEqual(fallen, [("blue", ["blue-a"])])
             fallen.clear()
             intervals.update({"default": 30, "blue": 30})
 

@@ -71,7 +71,7 @@ class Parts:
             [self.registry.load_rows, self.convergence.load_rows],
         )
         self.store.subscribe(self.feed.hint)
-        self.registry.changes.add(self.convergence.agent_changed)
+        self.registry.changes.add(self.convergence.agents_changed)
         self.feed.startService()
         self.sequence = 0
 
@@ -531,10 +531,10 @@ class ConvergenceTests(SynchronousTestCase):
         ):
             what()
             summary.append("-")
-        agent = (DEFAULT_NAMESPACE, "a")
+        agent = (DEFAULT_NAMESPACE, ["a"])
         self.assertEqual(
             [each for each in summary if each not in (DEFAULT_NAMESPACE, "other")],
-            [agent, "-", "-", agent, "-", agent, "-", agent, "-", "-", agent, *2 * [("other", "a")], "-"],
+            [agent, "-", "-", agent, "-", agent, "-", agent, "-", "-", agent, *2 * [("other", ["a"])], "-"],
         )
         self.assertEqual((summary.count(DEFAULT_NAMESPACE), summary.count("other")), (7, 2))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 9)

@@ -132,8 +132,8 @@ class SmallController:
         self.rollouts = Rollouts(
             self.store, self.driver, views, self.snapshot, reader, self.registry, self.feed, self.now, offload
         )
-        self.registry.changes.add(self.driver.agent_changed)
-        self.registry.changes.add(self.rollouts.agent_changed)
+        self.registry.changes.add(self.driver.agents_changed)
+        self.registry.changes.add(self.rollouts.agents_changed)
         for each in (self.registry, self.driver, self.feed):
             each.startService()
 

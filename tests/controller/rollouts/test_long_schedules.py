@@ -189,7 +189,7 @@ class Schedule:
             received = ReceivedReport(agent.id, DEFAULT_NAMESPACE, report, now, self.controller.now())
             (verdict,) = self.case.successResultOf(self.store.save_reports([received])).value
             if verdict.outcome is not None:
-                self.controller.registry.reported(received)
+                self.controller.registry.reported([(received, verdict.outcome)])
 
     def turn(self, agent: FakeAgent) -> None:
         """Let an agent poll, apply and report without faults."""
@@ -201,8 +201,8 @@ class Schedule:
             report = agent.reports.pop(0)
             received = ReceivedReport(agent.id, DEFAULT_NAMESPACE, report, self.clock.seconds(), self.controller.now())
             if self.store.broken is None:
-                self.case.successResultOf(self.store.save_reports([received]))
-                self.controller.registry.reported(received)
+                (verdict,) = self.case.successResultOf(self.store.save_reports([received])).value
+                self.controller.registry.reported([(received, verdict.outcome)])
 
     def pass_time(self) -> None:
         """Let time pass; most agents poll in it."""
