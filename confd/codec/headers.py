@@ -40,6 +40,9 @@ def parse_rfc3339(text: str) -> datetime:
     @raise ValueError: if the text is not a time with a zone.
     """
     moment = datetime.fromisoformat(text)
+    if moment.tzinfo is UTC:
+        # As in all that confd writes: the times of a large fleet are read at a start.
+        return moment
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
     try:
