@@ -112,11 +112,6 @@ class KnownAgents:
             found = list(islice(self.after(namespace, found[-1].id), size))
             yield found
 
-    def ids_after(self, namespace: str, agent_id: str, limit: int) -> Sequence[str]:
-        """Return the ids of at most C{limit} agents of a namespace that follow an id, in order."""
-        members = self.members.get(namespace)
-        return [] if members is None else list(islice(members.in_order.after(agent_id), limit))
-
     def after(self, namespace: str, agent_id: str) -> Iterator[CompactAgent]:
         """Yield the agents of a namespace, by id, that follow an id."""
         members = self.members.get(namespace)

@@ -17,16 +17,16 @@ AGENTS_PER_TURN = 500
 
 
 async def walk_agents(
-    registry: Registry, clock: IReactorTime, namespace: str, after: str = ""
+    registry: Registry, clock: IReactorTime, namespace: str, after: str = "", per_turn: int = AGENTS_PER_TURN
 ) -> AsyncIterator[Sequence[CompactAgent]]:
     """
     Yield the agents of a namespace in slices, each in a turn of the reactor: see L{KnownAgents.slices}.
 
     A small namespace takes the present turn only.
     """
-    for agents in registry.rows.slices(namespace, AGENTS_PER_TURN, after):
+    for agents in registry.rows.slices(namespace, per_turn, after):
         yield agents
-        if len(agents) == AGENTS_PER_TURN:
+        if len(agents) == per_turn:
             await deferLater(clock, 0)
 
 

@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 
 from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.registry import Registry
-from confd.controller.agents.selection import AGENTS_PER_TURN
+from confd.controller.agents.selection import AGENTS_PER_TURN, walk_agents
 from confd.controller.convergence.columns import AgentStates
 from confd.controller.convergence.outcomes import TIMES
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, OpenRollout
@@ -56,18 +56,19 @@ class Count:
     #: Of the agents so far that count, where not all do.
     _times: dict[str, CollectedTimes] = field(factory=lambda: {what: CollectedTimes() for what in TIMES}, init=False)
 
-    def visit(self, agent_ids: Sequence[str]) -> None:
-        """Count agents as of now; the ids ascend from call to call."""
+    def visit(self, agents: Sequence[CompactAgent]) -> None:
+        """Count agents as of now; their ids ascend from call to call."""
         registry, wanted, current = self._registry, self._wanted, self._current
         is_silent, applied = registry.liveness(self._namespace).is_silent, list[int]()
-        outcomes, states, compact = self._progress.outcomes, self._states, registry.rows.compact
-        for agent_id in agent_ids:
+        outcomes, states = self._progress.outcomes, self._states
+        for agent in agents:
+            agent_id = agent.id
             if wanted is not None and not wanted(agent_id):
                 continue
             known = outcomes.state_of(agent_id)
             if known is not None and known.final:
                 state = known.value
-            elif not current and self._went_on(compact(agent_id)):
+            elif not current and self._went_on(agent):
                 state = "passed"
             elif is_silent(agent_id):
                 state = "silent"
@@ -78,7 +79,7 @@ class Count:
                 applied.append(outcomes.number_of(agent_id))
             elif state != "passed" and len(self._behind[state]) < MAX_BEHIND:
                 error = "" if known is None else outcomes[agent_id].error
-                self._behind[state].append(LaggingAgent(registry.get(agent_id), state, error))
+                self._behind[state].append(LaggingAgent(agent.record(), state, error))
         if wanted is not None:
             for what, times in outcomes.times_of(applied).items():
                 self._times[what].add(times)
@@ -90,8 +91,8 @@ class Count:
         behind = [each for state in _BEHIND for each in self._behind[state]]
         return Counted(_summary(self._namespace, self._progress, self._states, times), behind)
 
-    def _went_on(self, agent: CompactAgent | None) -> bool:
-        report, tag = None if agent is None else agent.report, self._progress.tag
+    def _went_on(self, agent: CompactAgent) -> bool:
+        report, tag = agent.report, self._progress.tag
         return report is not None and (report.tag.epoch, report.tag.version) > (tag.epoch, tag.version)
 
 
@@ -116,14 +117,10 @@ async def count_agents(
     @param per_turn: agents that are looked at in one turn of the reactor.
     """
     newest = current and wanted is None
-    count, after, more = Count(namespace, progress, current, registry, wanted), "", not newest
-    while more:
-        agent_ids = registry.rows.ids_after(namespace, after, per_turn)
-        count.visit(agent_ids)
-        more = len(agent_ids) == per_turn
-        if more:
-            after = agent_ids[-1]
-            await deferLater(clock, 0)
+    count = Count(namespace, progress, current, registry, wanted)
+    if not newest:
+        async for agents in walk_agents(registry, clock, namespace, per_turn=per_turn):
+            count.visit(agents)
     while progress.times.gather(per_turn):
         await deferLater(clock, 0)
     return await _count_at_once(namespace, progress, registry, clock, per_turn) if newest else count.result()

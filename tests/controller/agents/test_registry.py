@@ -154,7 +154,7 @@ class LoadTests(SynchronousTestCase):
         before.report("a7", 1)
         after = ControllerHarness(before.store)
         self.assertEqual(after.registry.count("default"), PAGE_ROWS + 1)
-        self.assertEqual(list(after.registry.rows.ids_after("default", "a1", 2)), ["a10", "a100"])
+        self.assertEqual([each.id for each in next(after.registry.rows.slices("default", 2, "a1"))], ["a10", "a100"])
         self.assertEqual(after.convergence.progress("default", 1).applied, 1)
 
     def test_many_polls_of_other_controllers_are_shown_in_turns(self) -> None:

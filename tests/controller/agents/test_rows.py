@@ -178,7 +178,7 @@ def same_as_the_store(harness: ControllerHarness, store: MemoryStore) -> None:
     assert {each.id: each for each in registry.records()} == rows, (list(registry.records()), rows)
     for namespace in ("default", "blue"):
         ids = sorted(each.id for each in rows.values() if each.namespace == namespace)
-        assert list(registry.rows.ids_after(namespace, "", 9)) == ids
+        assert [each.id for each in next(registry.rows.slices(namespace, 9))] == ids
         assert len(registry.liveness(namespace)) == len(ids)
     assert registry.agent_tokens.blocked == store.agents.blocked
     for token in TOKENS[1:]:
