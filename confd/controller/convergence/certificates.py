@@ -21,7 +21,7 @@ from confd.controller.convergence.version import VersionProgress
 from confd.controller.interfaces import IControllerStore
 from confd.errors import Conflict, Gone
 from confd.model import Tag
-from confd.reports import AgentRecord, ReportState
+from confd.reports import ReportState
 from confd.runtime.offload import RunInThread
 
 
@@ -77,12 +77,8 @@ class Certificates:
             "",
             "",
         )
-        return await self._in_thread(_signed, claim, self._reports(progress), with_leaves, self._identity.keys()[0])
-
-    def _reports(self, progress: VersionProgress) -> Sequence[tuple[str, CompactAgent | None]]:
-        """Return the agents that applied a version."""
-        find = self._registry.rows.compact
-        return [(agent_id, find(agent_id)) for agent_id in progress.outcomes.in_state(ReportState.APPLIED)]
+        agent_ids, find = list(progress.outcomes.in_state(ReportState.APPLIED)), self._registry.rows.compact
+        return await self._in_thread(_signed, claim, agent_ids, find, with_leaves, self._identity.keys()[0])
 
 
 def _require_quorum(progress: VersionProgress, targeted: int, quorum: float) -> None:
@@ -113,19 +109,21 @@ def _approvals(origin: Origin | None) -> list[JsonValue]:
 
 
 def _signed(
-    claim: Certificate, agents: Sequence[tuple[str, CompactAgent | None]], with_leaves: bool, key: SigningKey
+    claim: Certificate,
+    agent_ids: Sequence[str],
+    find: Callable[[str], CompactAgent | None],
+    with_leaves: bool,
+    key: SigningKey,
 ) -> bytes:
     tag = Tag.parse(claim.tag)
-    leaves = sorted(
-        _leaf(agent_id, tag, claim.checksum, None if agent is None else agent.record()) for agent_id, agent in agents
-    )
+    leaves = sorted(_leaf(agent_id, tag, claim.checksum, find(agent_id)) for agent_id in agent_ids)
     made = msgspec.structs.replace(claim, root=root_of(leaves), leaves=leaves if with_leaves else None)
     return sign(made, key)
 
 
-def _leaf(agent_id: str, tag: Tag, checksum: str, record: AgentRecord | None) -> str:
-    """Return the leaf of an agent; without session and sequence if the agent reported another version since."""
-    report = None if record is None else record.report
+def _leaf(agent_id: str, tag: Tag, checksum: str, agent: CompactAgent | None) -> str:
+    """Return the leaf of an agent; without session and sequence if the agent left or reported another version since."""
+    report = None if agent is None else agent.record().report
     if report is None or report.tag != tag:
         return leaf_of(agent_id, str(tag), checksum, "", 0)
     return leaf_of(agent_id, str(tag), checksum, report.session, report.sequence)
