@@ -18,9 +18,6 @@ STATES = None, *ReportState
 #: The bytes of states.
 BYTES = {state: number for number, state in enumerate(STATES)}
 
-#: Tables that turn the byte of a state into 1, and all others into 0.
-_ONLY = {state: bytes(byte == BYTES[state] for byte in range(256)) for state in ReportState}
-
 #: Attributes of L{VersionOutcome} in the order of their columns.
 TIMES = ("took", "commit", "notify", "agent", "worker", "ack")
 
@@ -99,7 +96,7 @@ class Outcomes(Mapping[str, VersionOutcome]):
 
     def in_state(self, state: ReportState) -> Iterator[str]:
         """Yield the ids of the agents with a state."""
-        return compress(self._members.ids, self.states.translate(_ONLY[state]))
+        return map(self._members.ids.__getitem__, self.numbers_in(state, 0, len(self.states)))
 
     def took(self, number: int) -> bool:
         """Return whether the outcome on an agent has a time C{took}."""
@@ -145,15 +142,19 @@ class Outcomes(Mapping[str, VersionOutcome]):
                 found[what] = [cell - 1 for cell in map(cells.__getitem__, rows) if cell]
         return found
 
-    def numbers_in(self, state: ReportState, start: int = 0, end: int | None = None) -> Sequence[int]:
+    def numbers_in(self, state: ReportState, start: int, end: int) -> Sequence[int]:
         """
         Return the numbers of the agents with a state.
 
         @param start: the first number to look at.
-        @param end: the number to stop at, C{None} for all.
+        @param end: the number to stop at.
         """
-        chosen = self.states[start:end].translate(_ONLY[state])
-        return list(compress(range(start, start + len(chosen)), chosen))
+        found, byte = list[int](), BYTES[state]
+        number = self.states.find(byte, start, end)
+        while number >= 0:
+            found.append(number)
+            number = self.states.find(byte, number + 1, end)
+        return found
 
     def _state(self, number: int) -> int:
         states = self.states

@@ -280,7 +280,7 @@ class OutcomesTests(SynchronousTestCase):
             found = [agent_id for agent_id, each in expected.items() if each.state is state]
             self.assertEqual(sorted(outcomes.in_state(state)), sorted(found))
             self.assertEqual(outcomes.count(state), len(found))
-            times = outcomes.times_of(outcomes.numbers_in(state))
+            times = outcomes.times_of(outcomes.numbers_in(state, 0, 9))
             for what, there in times.items():
                 every = [getattr(expected[agent_id], what) for agent_id in found]
                 self.assertEqual(
