@@ -125,9 +125,10 @@ class CompactAgent(msgspec.Struct, gc=False, eq=False):
 
         @param token_used: when it used its token, see L{token_used}; C{None} if it did not.
         """
-        last_poll, used = _POLL.unpack_from(self._packed)
-        polled = _POLL.pack(max(last_poll, _moment(at)), used if token_used is None else token_used)
-        self._packed = polled + self._packed[_POLL.size :]
+        packed, moment = self._packed, (at - _EPOCH) // _MICROSECOND
+        last_poll, used = _POLL.unpack_from(packed)
+        polled = _POLL.pack(moment if moment > last_poll else last_poll, used if token_used is None else token_used)
+        self._packed = polled + packed[_POLL.size :]
 
     def used_token(self, at: float | None) -> None:
         """Set L{token_used}."""

@@ -125,7 +125,10 @@ class Liveness:
         @param at: when, in monotonic seconds, never before the last call.
         @return: whether that is a change: it is new here, or was silent.
         """
-        before = self._state(number)
+        try:
+            before = self.states[number]
+        except IndexError:
+            before = 0
         if before == LIVE_BYTE:
             self._heard[number] = at
             return False
