@@ -113,11 +113,12 @@ class CompactAgent(msgspec.Struct, gc=False, eq=False):
         packed = self._packed[start : start + session].decode(errors="surrogatepass")
         return packed or ("" if self._report is None else self._report.session)
 
-    def reported(self, report: Report, at: datetime) -> None:
-        """Put a report in the place of the last one."""
+    def with_report(self, report: Report, at: datetime) -> CompactAgent:
+        """Return the agent with a report in the place of the last one; threads may read the agent as it was."""
         last_poll, used, registered, _, number, *lengths, _, _ = _HEAD.unpack_from(self._packed)
         texts = self._packed[_TOKEN : _TOKEN + sum(lengths)]
-        self._report, self._packed = _pack((last_poll, used, registered, number, *lengths), texts, report, at)
+        shared, packed = _pack((last_poll, used, registered, number, *lengths), texts, report, at)
+        return CompactAgent(self.id, self._said, shared, packed)
 
     def polled(self, at: datetime, token_used: float | None = None) -> None:
         """

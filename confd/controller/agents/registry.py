@@ -306,7 +306,7 @@ class Registry(Service):
         if agent is None or agent.namespace != received.namespace:
             return False
         self.duplicates.reported(agent, received)
-        agent.reported(received.report, received.at)
+        self.rows.reported(agent, received.report, received.at)
         self.newcomers.proven(agent.id)
         self._liveness.heard(agent)
         return True

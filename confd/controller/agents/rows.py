@@ -12,7 +12,7 @@ from attrs import define, field
 from confd.controller.agents.compact import BEFORE_LOAD, CompactAgent
 from confd.controller.agents.members import Members
 from confd.controller.interfaces import IResidentStore
-from confd.reports import AgentRecord
+from confd.reports import AgentRecord, Report
 
 K = TypeVar("K")
 R = TypeVar("R")
@@ -67,6 +67,10 @@ class KnownAgents:
         if agent is not None:
             agent.polled(at, token_used)
         return agent
+
+    def reported(self, agent: CompactAgent, report: Report, at: datetime) -> None:
+        """Put a report in the place of the last one of an agent."""
+        self._agents[agent.id] = agent.with_report(report, at)
 
     def members_of(self, namespace: str) -> Members:
         """Return the agents of a namespace, now and later."""

@@ -79,7 +79,9 @@ class CompactAgentTests(SynchronousTestCase):
     ) -> None:
         agent = CompactAgent.of(record)
         for report, at in reports:
-            agent.reported(report, at)
+            before, agent = agent, agent.with_report(report, at)
+            # A thread may be reading it: a certificate signs what an agent reported.
+            self.assertEqual(before.record(), record)
             record = evolve(record, report=report, reported_at=at)
             self.assertEqual(agent.record(), record)
             self.assertEqual((agent.session, agent.reported_at), (report.session, at))
