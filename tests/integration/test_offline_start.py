@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.budgets import budget
 from tests.integration.brokers import Broker, KafkaBroker, NatsStreamBroker
-from tests.integration.fleet import base_of, eventually, request, staged
+from tests.integration.fleet import Process, base_of, eventually, request, staged
 from tests.integration.kafka import why_not
 from tests.integration.servers import missing
 
@@ -41,7 +41,8 @@ class OfflineStartTests(SynchronousTestCase):
         agent = fleet.agent(worker, "agent", *options)
         for process in (controller, worker, agent):
             process.start()
-        self.assertEqual(fleet.publish({"url": f"{target}/one"}, wait="applied", timeout=60).status, 200)
+        self.assertEqual(fleet.publish({"url": f"{target}/one"}).status, 200)
+        eventually(lambda: self.holds(worker, 2))
         self.assertIn("announcements are kept", request("GET", f"{fleet.url}/ready").body.decode())
         # In order, so that the cache is written.
         agent.stop(signal.SIGTERM)
@@ -49,4 +50,9 @@ class OfflineStartTests(SynchronousTestCase):
         eventually(lambda: b'"version":"3"' in broker.latest())
         controller.stop(signal.SIGKILL)
         agent.start()
-        eventually(lambda: request("GET", f"{base_of(worker)}/config").json()["version"].endswith(".3"))
+        eventually(lambda: self.holds(worker, 3))
+
+    def holds(self, worker: Process, version: int) -> bool:
+        """Return whether a worker holds a version."""
+        answer = request("GET", f"{base_of(worker)}/config")
+        return answer.status == 200 and answer.json()["version"].endswith(f".{version}")
