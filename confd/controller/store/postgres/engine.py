@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from functools import partial
 from typing import Any, TypeVar
 
@@ -191,7 +191,10 @@ class PostgresEngine:
                     raise error from None
                 done = [CommittedGroup(0, [self._explained(error) for _ in works])]
             groups += done
-            works = works[sum(len(each.results) for each in done) :]
+            count = sum(len(each.results) for each in done)
+            # A work may do the writes of several callers.
+            self.counts.writes += sum(len(each) if isinstance(each, Sized) else 1 for each in works[:count])
+            works = works[count:]
         return groups
 
     async def _diagnose(self, error: Exception) -> Exception:
@@ -253,7 +256,6 @@ class PostgresEngine:
             self.log.info("the database {name} can be written again", name=self._url.name)
             self.reason = None
         self.counts.groups += len(groups)
-        self.counts.works += sum(len(group.results) for group in groups if isinstance(group, CommittedGroup))
         return [result for group in groups if isinstance(group, CommittedGroup) for result in self._on_commit(group)]
 
     def _refused(self, failure: Failure) -> tuple[BaseException, bool]:

@@ -18,13 +18,13 @@ class DatabaseCounts:
     @ivar deadlines: transactions that were given up, by connection.
     @ivar in_doubt: commits whose result was not known at first, by what the database said later.
     @ivar groups: transactions of the writer.
-    @ivar works: works in them.
+    @ivar writes: writes that shared these.
     """
 
     deadlines: Counter[str] = field(factory=lambda: Counter(writer=0, query=0))
     in_doubt: Counter[str] = field(factory=lambda: Counter(committed=0, lost=0, unknown=0))
     groups: int = 0
-    works: int = 0
+    writes: int = 0
 
     def expose(self, metrics: Metrics, went_back: Callable[[], bool], no_standby: Callable[[], bool]) -> None:
         """
@@ -47,7 +47,7 @@ class DatabaseCounts:
         )
         metrics.counter("confd_database_groups", "Transactions that wrote.", lambda: {(): self.groups})
         metrics.counter(
-            "confd_database_group_works", "Writes that shared these transactions.", lambda: {(): self.works}
+            "confd_database_group_works", "Writes that shared these transactions.", lambda: {(): self.writes}
         )
         metrics.gauge(
             "confd_storage_went_back",

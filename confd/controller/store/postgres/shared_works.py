@@ -88,6 +88,9 @@ class _SharedWork:
     _requests: list[object] = field(factory=list, init=False)
     _answers: list[_Answer] = field(factory=list, init=False)
 
+    def __len__(self) -> int:
+        return len(self._requests)
+
     def add(self, request: object, answer: _Answer) -> bool:
         """Add a request; return whether the work takes it."""
         with self._lock:

@@ -51,11 +51,11 @@ def audited(work: Work[Written[T]], attempt: Attempt | None, detail: Callable[[T
     @param attempt: C{None} to record nothing.
     @param detail: what to say of the result.
     """
+    if attempt is None:
+        return work
 
     def both(cursor: Cursor) -> Written[T]:
         result = work(cursor)
-        if attempt is None:
-            return result
         ending = AuditOutcome(attempt, detail=joined(detail(result.value), result.note))
         return evolve(result, audited=(*result.audited, ending))
 
