@@ -41,6 +41,7 @@ from confd.controller.store.queries import (
 )
 from confd.controller.store.queries import reports as report_queries
 from confd.controller.store.rollout_rules import describe_start
+from confd.controller.store.settling import settle_versions
 from confd.controller.store.sole import SoleController
 from confd.history import EpochChange, VersionSummary
 from confd.interfaces import IAuditStore, IConfigStore, IHealth
@@ -201,7 +202,7 @@ class DatabaseStore(AccessStore, SoleController, Service):
         return self._engine.read(partial(report_queries.load_outcomes, after=after, limit=limit))
 
     def settle(self, archive: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
-        return self._engine.write(partial(report_queries.settle, archive=archive))
+        return Deferred.fromCoroutine(settle_versions(self._engine.write, archive, lambda: bool(self.running)))
 
     def summary(self, namespace: str, version: int) -> Deferred[bytes | None]:
         return self._engine.read(partial(report_queries.summary, namespace=namespace, version=version))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgspec
+from attrs import evolve, frozen
 
 from confd.changes import ReceivedReport, ReportVerdict
 from confd.codec import headers
@@ -17,14 +18,40 @@ from confd.reports import Report, VersionOutcome
 #: Summaries of a namespace that are kept.
 SUMMARIES_KEPT = 10_000
 
+#: Outcomes that one transaction deletes at most: some milliseconds.
+MAX_DROPPED = 1000
+
 #: Takes a list of agent, report and time.
 STORE_REPORTS = """
     UPDATE agents SET report = value ->> 1, reported_at = value ->> 2 FROM json_each(?) WHERE agents.id = value ->> 0"""
+
+#: The last of some outcomes of a version and of older ones; takes the number of outcomes before it.
+FIND_END = """
+    SELECT version, agent_id FROM outcomes WHERE namespace = ? AND version <= ? AND (version, agent_id) > (?, ?)
+    ORDER BY version, agent_id LIMIT 1 OFFSET ?"""
+
+DROP = """
+    DELETE FROM outcomes WHERE namespace = ? AND version <= ? AND (version, agent_id) > (?, ?)
+    AND (version, agent_id) <= (?, ?)"""
 
 _OUTCOME = msgspec.json.Decoder(VersionOutcome)
 
 #: Number of the key, and of its agent: the namespace, the last report, and the outcome of the version.
 _STORED = msgspec.json.Decoder(list[tuple[int, str, Report | None, VersionOutcome | None]])
+
+
+@frozen
+class Unsettled:
+    """
+    Outcomes that a summary stands for, and that are still there.
+
+    @ivar version: their newest version.
+    @ivar after: version and agent behind which they begin.
+    """
+
+    namespace: str
+    version: int
+    after: tuple[int, str] = (0, "")
 
 
 def save_reports(
@@ -88,8 +115,13 @@ def load_outcomes(
     ]
 
 
-def settle(cursor: Cursor, archive: Sequence[tuple[str, int, bytes]]) -> None:
-    """Replace the outcomes of versions, and of older ones, by summaries."""
+def settle(cursor: Cursor, archive: Sequence[tuple[str, int, bytes]], limit: int = MAX_DROPPED) -> Sequence[Unsettled]:
+    """
+    Replace the outcomes of versions, and of older ones, by summaries.
+
+    @param limit: outcomes of a namespace to delete, at most.
+    @return: the outcomes that are still there.
+    """
     rows = {(namespace, version): (namespace, version, summary.decode()) for namespace, version, summary in archive}
     cursor.execute(
         """INSERT INTO summaries SELECT value ->> 0, CAST(value ->> 1 AS bigint), value ->> 2
@@ -97,10 +129,26 @@ def settle(cursor: Cursor, archive: Sequence[tuple[str, int, bytes]]) -> None:
         ON CONFLICT (namespace, version) DO UPDATE SET summary = excluded.summary""",
         (_text(rows.values()),),
     )
+    rest = []
     for namespace, version in dict(sorted(rows)).items():
+        left = drop_outcomes(cursor, Unsettled(namespace, version), limit)
+        rest += [] if left is None else [left]
         oldest = version - SUMMARIES_KEPT
-        cursor.execute("DELETE FROM outcomes WHERE namespace = ? AND version <= ?", (namespace, version))
         cursor.execute("DELETE FROM summaries WHERE namespace = ? AND version <= ?", (namespace, oldest))
+    return rest
+
+
+def drop_outcomes(cursor: Cursor, wanted: Unsettled, limit: int = MAX_DROPPED) -> Unsettled | None:
+    """
+    Delete the first of some outcomes: all other writes wait for the transaction.
+
+    @param limit: outcomes to delete, at most.
+    @return: the outcomes that are still there; C{None} without any.
+    """
+    those = wanted.namespace, wanted.version, *wanted.after
+    end = cursor.execute(FIND_END, (*those, limit - 1)).fetchone()
+    cursor.execute(DROP, (*those, *(end or (wanted.version + 1, ""))))
+    return None if end is None else evolve(wanted, after=end)
 
 
 def summary(cursor: Cursor, namespace: str, version: int) -> bytes | None:

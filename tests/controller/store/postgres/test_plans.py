@@ -7,7 +7,7 @@ from twisted.trial.unittest import TestCase
 
 from confd.controller.store.postgres.cursor import DIALECT, translate
 from confd.controller.store.queries.registrations import KNOWN
-from confd.controller.store.queries.reports import STORE_REPORTS
+from confd.controller.store.queries.reports import DROP, FIND_END, STORE_REPORTS
 from tests.controller.store.postgres.fixtures import new_database
 from tests.controller.store.postgres.server import shared_server
 
@@ -49,3 +49,20 @@ class PlanTests(TestCase):
 
     def test_known_agents(self) -> None:
         self.check_look_up(KNOWN, [[f"a{number}"] for number in range(20)])
+
+    def test_outcomes_to_drop(self) -> None:
+        """The outcomes of the oldest version leave in parts; each part is found by the primary key, in its order."""
+        self.connection.execute(
+            "INSERT INTO outcomes SELECT 'default', version, md5(CAST(number AS text)), ''"
+            " FROM generate_series(1, 3000) AS number, generate_series(1, 16) AS version"
+        )
+        # Rows that are a version old have statistics.
+        self.connection.execute("ANALYZE outcomes")
+        for statement, values in (
+            (FIND_END, ("default", 1, 0, "", 999)),
+            (DROP, ("default", 1, 0, "", 1, "8000")),
+        ):
+            rows = self.connection.execute(f"EXPLAIN {translate(statement)}", values)  # type: ignore[call-overload]
+            plan = "\n".join(line for (line,) in rows)
+            self.assertIn("outcomes_pkey", plan)
+            self.assertNotIn("Sort", plan)

@@ -118,9 +118,14 @@ class RowsMachine(RuleBasedStateMachine):
         agents.unblock(self.cursor, agent_id)
         self.memory.unblock(agent_id)
 
-    @rule(namespace=NAMESPACES, version=st.integers(1, 2))
-    def settle(self, namespace: str, version: int) -> None:
-        reports.settle(self.cursor, [(namespace, version, b"{}")])
+    @rule(namespace=NAMESPACES, version=st.integers(1, 2), limit=st.integers(1, 3))
+    def settle(self, namespace: str, version: int, limit: int) -> None:
+        rest = list(reports.settle(self.cursor, [(namespace, version, b"{}")], limit))
+        while rest:
+            before = len(reports.load_outcomes(self.cursor))
+            left = reports.drop_outcomes(self.cursor, rest.pop(), limit)
+            assert before - len(reports.load_outcomes(self.cursor)) <= limit
+            rest += [] if left is None else [left]
         self.memory.settle([(namespace, version, b"{}")])
 
     @invariant()
