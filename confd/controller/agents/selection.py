@@ -17,17 +17,24 @@ AGENTS_PER_TURN = 500
 
 
 async def walk_agents(
-    registry: Registry, clock: IReactorTime, namespace: str, after: str = "", per_turn: int = AGENTS_PER_TURN
+    registry: Registry,
+    clock: IReactorTime,
+    namespace: str,
+    after: str = "",
+    per_turn: int = AGENTS_PER_TURN,
+    pause: float = 0.0,
 ) -> AsyncIterator[Sequence[CompactAgent]]:
     """
     Yield the agents of a namespace in slices, each in a turn of the reactor: see L{KnownAgents.slices}.
 
     A small namespace takes the present turn only.
+
+    @param pause: seconds between two turns.
     """
     for agents in registry.rows.slices(namespace, per_turn, after):
         yield agents
         if len(agents) == per_turn:
-            await deferLater(clock, 0)
+            await deferLater(clock, pause)
 
 
 async def select_agents(

@@ -104,6 +104,7 @@ async def count_agents(
     clock: IReactorTime,
     wanted: Callable[[str], bool] | None = None,
     per_turn: int = AGENTS_PER_TURN,
+    pause: float = 0.0,
 ) -> Counted:
     """
     Count the agents of a namespace by their results of a version.
@@ -115,14 +116,15 @@ async def count_agents(
     @param current: whether no newer version exists that an agent may have gone on to.
     @param wanted: returns whether an agent counts; C{None} for all agents.
     @param per_turn: agents that are looked at in one turn of the reactor.
+    @param pause: seconds between two turns.
     """
     newest = current and wanted is None
     count = Count(namespace, progress, current, registry, wanted)
     if not newest:
-        async for agents in walk_agents(registry, clock, namespace, per_turn=per_turn):
+        async for agents in walk_agents(registry, clock, namespace, per_turn=per_turn, pause=pause):
             count.visit(agents)
     while progress.times.gather(per_turn):
-        await deferLater(clock, 0)
+        await deferLater(clock, pause)
     return await _count_at_once(namespace, progress, registry, clock, per_turn) if newest else count.result()
 
 

@@ -31,8 +31,9 @@ from confd.reports import AgentRecord, VersionOutcome
 from confd.runtime.signal import Signal
 from confd.runtime.waiters import Waiters
 
-#: A turn for a version that becomes a summary counts this part of the agents that other turns count.
-SETTLING_SHARE = 5
+#: Seconds between two turns that count for the summary of an old version. A thread of the database waits for the
+#: interpreter hundreds of times for a publish: beside a reactor that never sleeps, each wait takes 5 ms.
+SETTLING_PAUSE_SECONDS = 0.002
 
 #: Versions of a namespace, the newest, that keep the outcome of each agent; older versions keep a summary.
 VERSIONS_KEPT = 16
@@ -59,14 +60,16 @@ class Convergence(Service):
         kept: int = VERSIONS_KEPT,
         lane: Callable[[str], CandidateLane | None] = lambda namespace: None,
         per_turn: int = AGENTS_PER_TURN,
+        pause: float = SETTLING_PAUSE_SECONDS,
     ) -> None:
         """
         @param kept: versions of a namespace that keep their outcomes.
         @param lane: see L{Snapshot.lane}.
         @param per_turn: agents that are counted in one turn of the reactor.
+        @param pause: seconds between two turns for the summary of an old version.
         """
-        self._per_settling_turn = max(1, per_turn // SETTLING_SHARE)
         self._count_agents = partial(count_agents, registry=registry, clock=clock, per_turn=per_turn)
+        self._count_slowly = partial(self._count_agents, pause=pause)
         self._lane = lane
         self._store, self._registry, self._clock, self._most = store, registry, clock, kept
         self._versions: dict[str, dict[int, VersionProgress]] = {}
@@ -294,7 +297,7 @@ class Convergence(Service):
 
     async def _count_settled(self, namespace: str, progress: VersionProgress) -> ConvergenceSummary:
         # No caller waits for this count, and other counts go on beside it.
-        return (await self._count_agents(namespace, progress, False, per_turn=self._per_settling_turn)).summary
+        return (await self._count_slowly(namespace, progress, False)).summary
 
     def _targets(self, namespace: str, version: int) -> Callable[[str], bool] | None:
         """

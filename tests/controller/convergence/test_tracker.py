@@ -60,7 +60,7 @@ class Parts:
         self.store = store or MemoryStore(a_draft(poll_interval=INTERVAL))
         self.store.restart(self.clock.seconds)
         self.registry = Registry(self.store, self.clock, self.now, lambda namespace: INTERVAL)
-        self.convergence = Convergence(self.store, self.registry, self.clock, kept, per_turn=per_turn)
+        self.convergence = Convergence(self.store, self.registry, self.clock, kept, per_turn=per_turn, pause=turn)
         self.report_intake = ReportIntake(self.store, self.registry, self.convergence, self.clock, self.now)
         for service in (self.registry, self.report_intake, self.convergence):
             service.startService()
