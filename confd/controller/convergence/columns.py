@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from heapq import nsmallest
-from itertools import islice
 
 from attrs import frozen
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 
+from confd.controller.agents.compact import CompactAgent
 from confd.controller.agents.liveness import LIVE_BYTE, SILENT, SILENT_BYTE, Liveness
 from confd.controller.agents.members import Members
 from confd.controller.convergence.outcomes import STATES, Outcomes
@@ -32,19 +30,16 @@ for _liveness in (LIVE_BYTE, SILENT_BYTE):
     for _number, _outcome in enumerate(STATES):
         _TABLE[_liveness | _number] = _byte(_liveness, _outcome)
 
-#: Agents of a state of which all are sorted; of more agents the first are found in the order of the ids.
+#: Up to this number, all agents in a state are sorted. Beyond it, the first are found in the order of the ids.
 MAX_SORTED_IDS = 2000
 
 
 @frozen
 class AgentStates:
-    """
-    The states of the agents of a namespace at one moment.
-
-    @ivar states: a byte for each number of a member.
-    """
+    """The states of the agents of a namespace at one moment."""
 
     _members: Members
+    #: A byte for each number of a member.
     _states: bytes
 
     @classmethod
@@ -58,23 +53,20 @@ class AgentStates:
         """Return the number of agents in a state."""
         return self._states.count(_NAMES.index(state))
 
-    async def first(self, state: str, limit: int, clock: IReactorTime, per_turn: int) -> Sequence[str]:
+    async def first(self, state: str, limit: int, walk: AsyncIterator[Sequence[CompactAgent]]) -> Sequence[str]:
         """
-        Return the ids of the first agents in a state; let the reactor run in between.
+        Return the ids of the first agents in a state.
 
         @param limit: agents at most.
-        @param per_turn: agents that are looked at in one turn of the reactor.
+        @param walk: the agents of the namespace, from L{walk_agents}.
         """
         if self.count(state) <= MAX_SORTED_IDS:
             return nsmallest(limit, self._all(state))
-        found, after = list[str](), ""
-        while len(found) < limit:
-            agent_ids = list(islice(self._members.in_order.after(after), per_turn))
-            found += [each for each in agent_ids if self._state_of(each) == state]
-            if len(agent_ids) < per_turn:
+        found = list[str]()
+        async for agents in walk:
+            found += [each.id for each in agents if self._state_of(each.number) == state]
+            if len(found) >= limit:
                 break
-            after = agent_ids[-1]
-            await deferLater(clock, 0)
         return found[:limit]
 
     def _all(self, state: str) -> Iterator[str]:
@@ -82,7 +74,6 @@ class AgentStates:
         while (number := self._states.find(byte, number + 1)) >= 0:
             yield self._members.ids[number]
 
-    def _state_of(self, agent_id: str) -> str:
-        number = self._members.number_of(agent_id)
+    def _state_of(self, number: int) -> str:
         # Other agents may have come since.
-        return "" if number is None or number >= len(self._states) else _NAMES[self._states[number]]
+        return _NAMES[self._states[number]] if number < len(self._states) else ""

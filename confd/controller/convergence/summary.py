@@ -139,7 +139,7 @@ async def _count_at_once(
     summary = _summary(namespace, progress, counts, progress.times.ranked())
     behind = list[LaggingAgent]()
     for state in _BEHIND:
-        for agent_id in await states.first(state, MAX_BEHIND, clock, per_turn):
+        for agent_id in await states.first(state, MAX_BEHIND, walk_agents(registry, clock, namespace, "", per_turn)):
             record, known = registry.find(agent_id), outcomes.get(agent_id)
             if record is not None:
                 behind.append(LaggingAgent(record, state, "" if known is None else known.error))

@@ -28,7 +28,7 @@ from confd.web.server.request import BoundedRequest
 #: Python looks the members of an enumeration up with a function of its own each time.
 _QUERY, _TOKEN, _SOMEWHERE = Scope.QUERY, Scope.TOKEN, (Scope.BODY, Scope.ANY)
 
-#: The scopes of which a look into memory or into the store finds the place.
+#: Scopes whose places are looked up in memory or in the store.
 _LOOKED_UP = (Scope.AGENT, Scope.ROLLOUT, Scope.CHANGE)
 
 
